@@ -1,0 +1,1 @@
+"""Brokers: what stores events and carries them between processes."""

@@ -1,0 +1,416 @@
+"""The topics, logs and viewers of one process: fan-out, lifetimes, heartbeats."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Protocol
+
+import anyio
+
+from .brokers.base import Broker, Keep
+from .config import Limits, StreamConfig, StreamEndpoint
+from .entities import Entities
+from .errors import MultiStreamError, TopicEnded
+from .events import Event, Topic, utf8_size
+from .frames import dom_id, selector
+from .log import TopicLog
+from .sources import run_source, transform
+from .tasks import Clock, Task, spawn
+from .types import Ends
+
+__all__ = ["Full", "Hub", "LiveTopic", "Viewer"]
+
+logger = logging.getLogger("multistream_asgi")
+
+Render = Callable[[Any], tuple[str, str | None]]
+
+
+class Full(MultiStreamError):
+    """A bound of `Limits` is reached; the client is told to come back later."""
+
+
+class Viewer(Protocol):
+    """What the hub knows of an open connection. Nothing here waits or raises."""
+
+    period: float
+
+    def wake(self, log: TopicLog) -> None:
+        """There is something new in `log`."""
+
+    def tick(self, now: float) -> None:
+        """Time has passed: beat, end or give up if that is due."""
+
+    def say_goodbye(self, retry_ms: int) -> None:
+        """Send what waits, then the farewell, then end."""
+
+
+@dataclass(frozen=True)
+class _PrivateTopic(Topic):
+    """A topic of one viewer (`shared=False`): written like any other, equal to none."""
+
+    number: int = 0
+
+
+class LiveTopic:
+    """A topic while somebody watches it or its source runs."""
+
+    __slots__ = ("broken", "endpoint", "idle_since", "log", "ready", "source", "timed", "viewers")
+
+    def __init__(self, log: TopicLog, endpoint: StreamEndpoint) -> None:
+        self.log = log
+        self.endpoint = endpoint
+        self.viewers: dict[Viewer, None] = {}
+        self.source: _Source | None = None
+        self.ready: anyio.Event | None = None  # set while the broker is asked for the history
+        self.broken = False
+        self.idle_since = 0.0
+        self.timed = False
+
+
+class Hub:
+    """One per event loop. Only that loop's tasks may call it."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        limits: Limits,
+        default_config: StreamConfig,
+        entities: Entities,
+        render: Render,
+    ) -> None:
+        self.broker = broker
+        self.limits = limits
+        self.default_config = default_config
+        self.entities = entities
+        self.render = render
+        self.clock = Clock("multistream_asgi clock")
+        self.now = self.clock.now()  # as of the last tick: cheap enough to read at every write
+        self.topics: dict[Topic, LiveTopic] = {}
+        self.viewers: dict[Viewer, None] = {}
+        self.closing: dict[Topic, set[Task]] = {}
+        self.draining = False
+        self._private = count(1)
+        self._tick_at: float | None = None
+        self._gone: anyio.Event | None = None
+
+    # Publishing
+
+    def config_of(self, endpoint: StreamEndpoint) -> StreamConfig:
+        """The endpoint's own configuration, or the manager's."""
+        return endpoint.config or self.default_config
+
+    async def publish(
+        self, endpoint: StreamEndpoint, topic: Topic, data: Any, *, ends: Ends | None = None
+    ) -> int | None:
+        """Transform, render and store a datum; return its seq, or None if there was none to send.
+
+        Raises `TopicEnded`, and `ValueError`/`TypeError` for data that cannot be sent.
+        """
+        if data is not None:
+            data = await transform(
+                endpoint, data, entity_id=topic.entity_id, final=ends is not None
+            )
+        return await self._store(endpoint, topic, data, ends)
+
+    async def end_inactive(self, live: LiveTopic, entity: Any) -> None:
+        """End a topic whose entity was found inactive, with the entity's final form."""
+        endpoint, topic = live.endpoint, live.log.topic
+        try:
+            final = None
+            if endpoint.transform_fn is not None:
+                final = await transform(endpoint, entity, entity_id=topic.entity_id, final=True)
+            await self._store(endpoint, topic, final, "inactive")
+        except TopicEnded:
+            pass  # somebody else found it inactive at the same time
+        except Exception:
+            logger.exception("the final form of %s failed", topic)
+            with contextlib.suppress(TopicEnded):
+                await self._store(endpoint, topic, None, "failed")
+
+    async def _store(
+        self, endpoint: StreamEndpoint, topic: Topic, data: Any, ends: Ends | None
+    ) -> int | None:
+        if data is None and ends is None:
+            return None
+        text, name = (None, None) if data is None else self.render(data)
+        most = self.limits.max_event_bytes
+        if text is not None and most is not None and utf8_size(text) > most:
+            raise ValueError(f"data is {utf8_size(text)} bytes; max_event_bytes is {most}")
+        config = self.config_of(endpoint)
+        keep = Keep(
+            events=1 if config.mode == "state" else config.history,
+            bytes=self.limits.max_log_bytes,
+            seconds=config.final_ttl,
+        )
+        return await self.broker.append(topic, text, name=name, ends=ends, keep=keep)
+
+    def deliver(self, event: Event) -> None:
+        """Take an event from the broker: into the log, and wake who watches."""
+        live = self.topics.get(event.topic)
+        if live is None:
+            return
+        log = live.log
+        log.append(event)
+        for viewer in live.viewers:
+            viewer.wake(log)
+        if event.ends is not None:
+            if live.source is not None:
+                live.source.stop()
+            if not live.viewers:
+                self._idle(live)
+
+    # Viewers come and go
+
+    async def join(self, endpoint: StreamEndpoint, topic: Topic, viewer: Viewer) -> LiveTopic:
+        """Enter `viewer` into a topic, which it then must `leave`.
+
+        Raises `Full`. Cancelled or failing, it leaves nothing behind.
+        """
+        if not self.config_of(endpoint).shared:
+            topic = _PrivateTopic(topic.stream, topic.entity_id, next(self._private))
+        live = self.topics.get(topic)
+        if live is None:
+            live = self._new(endpoint, topic)
+            live.viewers[viewer] = None
+            live.ready = anyio.Event()
+            try:
+                live.log.load(await self.broker.attach(topic))
+            except BaseException:
+                live.broken = True
+                self.topics.pop(topic, None)
+                raise
+            finally:
+                live.ready.set()
+            live.ready = None
+        else:
+            live.viewers[viewer] = None
+            if live.ready is not None:
+                try:
+                    await live.ready.wait()
+                except BaseException:
+                    self.leave(live, viewer)
+                    raise
+                if live.broken:
+                    return await self.join(endpoint, topic, viewer)
+        return live
+
+    def _new(self, endpoint: StreamEndpoint, topic: Topic) -> LiveTopic:
+        most = self.limits.max_topics
+        if most is not None and len(self.topics) >= most:
+            raise Full("max_topics")
+        target = endpoint.dom_id(topic.entity_id) if endpoint.dom_id else dom_id(topic)
+        log = TopicLog(
+            topic,
+            self.config_of(endpoint),
+            self.broker.epoch,
+            selector(target),
+            self.limits.max_log_bytes,
+        )
+        live = self.topics[topic] = LiveTopic(log, endpoint)
+        return live
+
+    def leave(self, live: LiveTopic, viewer: Viewer) -> None:
+        """Take `viewer` out. The source lingers, then everything of the topic goes."""
+        live.viewers.pop(viewer, None)
+        if not live.viewers and not live.broken:
+            self._idle(live)
+
+    def reopen(self, live: LiveTopic) -> None:
+        """Forget a topic that ended because its entity was inactive, and now is active again."""
+        if self.topics.get(live.log.topic) is live:
+            del self.topics[live.log.topic]
+            self.broker.detach(live.log.topic, forget=True)
+
+    def _idle(self, live: LiveTopic) -> None:
+        running = live.source is not None and live.log.ended is None
+        private = isinstance(live.log.topic, _PrivateTopic)
+        linger = self.config_of(live.endpoint).linger if running and not private else 0.0
+        if linger is None:
+            return
+        live.idle_since = self.clock.now()
+        if linger == 0:
+            self._retire(live)
+        elif not live.timed:
+            live.timed = True
+            self.clock.at(live.idle_since + linger, lambda: self._linger_over(live, linger))
+
+    def _linger_over(self, live: LiveTopic, linger: float) -> None:
+        live.timed = False
+        if live.viewers or self.topics.get(live.log.topic) is not live:
+            return
+        if live.idle_since + linger > self.clock.now():
+            self._idle(live)  # somebody came and went meanwhile
+        else:
+            self._retire(live)
+
+    def _retire(self, live: LiveTopic) -> None:
+        topic, source = live.log.topic, live.source
+        if self.topics.get(topic) is not live:
+            return
+        del self.topics[topic]
+        # What a source produced is forgotten with its run: the next one begins anew.
+        running = source is not None and live.log.ended is None
+        self.broker.detach(topic, forget=running or isinstance(topic, _PrivateTopic))
+        if source is not None:
+            source.stop()
+
+    # Sources
+
+    def start_source(self, live: LiveTopic) -> None:
+        """Run the topic's source, unless it runs or there is none."""
+        source = live.endpoint.data_source
+        if source is None or live.source is not None or live.log.ended or self.draining:
+            return
+        # A cursor from before this run cannot be honoured: the run begins its events anew.
+        live.log.floor = self.broker.head + 1
+        live.source = _Source(self, live)
+
+    async def drain(self, timeout: float | None, spread: float) -> None:
+        """Say goodbye to every viewer, close every source, and refuse who comes.
+
+        Returns when all have gone, or after `timeout` seconds. `spread` is the range in seconds
+        over which clients are told to come back.
+        """
+        self.draining = True
+        for viewer in list(self.viewers):
+            viewer.say_goodbye(self.retry_ms(spread))
+        for live in list(self.topics.values()):
+            if live.source is not None:
+                live.source.stop()
+        with anyio.move_on_after(timeout):
+            await self.sources_closed(None)
+            if self.viewers:
+                self._gone = anyio.Event()
+                await self._gone.wait()
+
+    def retry_ms(self, spread: float = 0.0) -> int:
+        """A reconnection time with some chance in it, so that clients do not come all at once."""
+        retry = self.default_config.retry_ms
+        return retry + random.randrange(int(max(spread * 1000, retry)) + 1)
+
+    async def sources_closed(self, timeout: float | None) -> None:
+        """Return when every source that was told to stop has closed, or after `timeout`."""
+        with anyio.move_on_after(timeout):
+            for task in [task for tasks in self.closing.values() for task in tasks]:
+                await task.wait()
+
+    # Time
+
+    def enter(self, viewer: Viewer) -> None:
+        """Count a viewer in, and give it ticks. Raises `Full`."""
+        most = self.limits.max_viewers
+        if self.draining or (most is not None and len(self.viewers) >= most):
+            raise Full("draining" if self.draining else "max_viewers")
+        if not self.viewers:
+            self.now = self.clock.now()
+        self.viewers[viewer] = None
+        self._tick_by(self.clock.now() + viewer.period)
+
+    def exit(self, viewer: Viewer) -> None:
+        """Count a viewer out."""
+        self.viewers.pop(viewer, None)
+        if not self.viewers and self._gone is not None:
+            self._gone.set()
+
+    def _tick_by(self, when: float) -> None:
+        if self._tick_at is None or when < self._tick_at:
+            self._tick_at = when
+            self.clock.at(when, lambda: self._tick(when))
+
+    def _tick(self, when: float) -> None:
+        if when != self._tick_at:
+            return  # an earlier tick was asked for since, and it goes on from there
+        self._tick_at = None
+        self.now = now = self.clock.now()
+        period = 1.0
+        for viewer in list(self.viewers):
+            viewer.tick(now)
+            period = min(period, viewer.period)
+        if self.viewers:
+            self._tick_by(now + period)
+
+
+class _Source:
+    """The running source of a topic."""
+
+    def __init__(self, hub: Hub, live: LiveTopic) -> None:
+        self._hub = hub
+        self._live = live
+        self._topic = live.log.topic
+        self._before = list(hub.closing.get(self._topic, ()))
+        self._stopping = False
+        self._ending = False
+        self._task = spawn(f"source of {self._topic}", self._run, on_done=self._done)
+
+    def stop(self) -> None:
+        """Close the source, unless it is on its last words already."""
+        if not self._stopping and not self._ending:
+            self._stopping = True
+            self._hub.closing.setdefault(self._topic, set()).add(self._task)
+            self._task.cancel()
+
+    def _done(self) -> None:
+        hub, live = self._hub, self._live
+        live.source = None
+        closing = hub.closing.get(self._topic, set())
+        closing.discard(self._task)
+        if not closing:
+            hub.closing.pop(self._topic, None)
+        if not live.viewers:
+            hub._idle(live)
+
+    async def _run(self) -> None:
+        endpoint = self._live.endpoint
+        for task in self._before:  # one source per topic: the last run closes first
+            await task.wait()
+        try:
+            ran = await self._attempts(endpoint, self._hub.config_of(endpoint).restarts)
+            if self._stopping:
+                return
+            self._ending = True
+            if ran:
+                final = await self._final(endpoint)
+                await self._hub.publish(endpoint, self._topic, final, ends="done")
+        except TopicEnded:
+            return
+        except Exception:
+            logger.exception("the last event of %s failed", self._topic)
+            ran = False
+        if not ran:
+            with contextlib.suppress(TopicEnded):
+                await self._hub.publish(endpoint, self._topic, None, ends="failed")
+
+    async def _attempts(self, endpoint: StreamEndpoint, restarts: int) -> bool:
+        """Run the source until it ends; False when it failed once too often."""
+        assert endpoint.data_source is not None
+        timeout = self._hub.limits.source_close_timeout
+        for attempt in range(restarts + 1):
+            if attempt > 0:
+                await anyio.sleep(min(30.0, 0.05 * 2.0**attempt))
+            try:
+                await run_source(endpoint.data_source, self._topic.entity_id, self._emit, timeout)
+                return True
+            except TopicEnded:
+                raise
+            except Exception:
+                logger.exception("the source of %s failed", self._topic)
+                if self._stopping:
+                    break
+        return False
+
+    async def _emit(self, data: Any) -> bool:
+        if not self._stopping:
+            await self._hub.publish(self._live.endpoint, self._topic, data)
+        return not self._stopping
+
+    async def _final(self, endpoint: StreamEndpoint) -> Any:
+        """The entity, where the source's end is its end too and `transform_fn` can show it."""
+        if not self._hub.entities.known or "final" not in endpoint.accepts:
+            return None
+        entity, active = await self._hub.entities.look_up(self._topic.entity_id)
+        return None if active else entity
