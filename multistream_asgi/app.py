@@ -220,24 +220,32 @@ class MultiStreamManager:
     async def _handle_http(
         self, app: ASGIApp | None, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        try:
-            match = self._routes.match(scope, self.limits)
-            if match is None:
-                if app is not None:
-                    return await app(scope, receive, send)
-                raise Refused(404, "not found")
-            await self.serve(match, self._entities, scope, receive, send)
-        except Refused as refused:
-            answer = PlainTextResponse(
-                f"{refused.reason}\n", refused.status, {"cache-control": "no-store"}
-            )
-            answer.headers.update(refused.headers)
-            await answer(scope, receive, send)
+        found = self._routes.find(scope)
+        if found is not False:
+            await self.answer(found, self._entities, scope, receive, send)
+        elif app is not None:
+            await app(scope, receive, send)
+        else:
+            await _refuse(Refused(404, "not found"), scope, receive, send)
 
-    async def serve(
+    async def answer(
+        self,
+        found: StreamEndpoint | bool,
+        entities: Entities,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """Answer a request to one stream, or with True to many, to its end."""
+        try:
+            match = self._routes.match(found, scope, self.limits)
+            await self._serve(match, entities, scope, receive, send)
+        except Refused as refused:
+            await _refuse(refused, scope, receive, send)
+
+    async def _serve(
         self, match: Match, entities: Entities, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        """Serve a matched request to its end. Raises `Refused` before anything was sent."""
         hub = await self._open()
         try:
             await authorize(self._authorize, scope, match.topics)
@@ -340,6 +348,11 @@ class MultiStreamManager:
         spawn("multistream_asgi drain", hub.drain, DRAIN_TIMEOUT, 2.0)
 
     render = staticmethod(text_of)
+
+
+async def _refuse(refused: Refused, scope: Scope, receive: Receive, send: Send) -> None:
+    headers = {"cache-control": "no-store", **refused.headers}
+    await PlainTextResponse(f"{refused.reason}\n", refused.status, headers)(scope, receive, send)
 
 
 class MultiStreamMiddleware:

@@ -74,15 +74,12 @@ class Routes:
         rest = path[len(self._base) :].removesuffix("/")
         return True if not rest else self._by_rest.get(rest, False)
 
-    def match(self, scope: Scope, limits: Limits) -> Match | None:
-        """What this request asks for, or None when its path is not ours.
+    def match(self, found: StreamEndpoint | bool, scope: Scope, limits: Limits) -> Match:
+        """What a request to one stream, or with True to many, asks for.
 
         Raises `Refused` for a method, an id, a stream name or a dialect that cannot be served. A
         cursor is never refused here.
         """
-        found = self.find(scope)
-        if found is False:
-            return None
         if scope["method"] not in ("GET", "HEAD"):
             raise Refused(405, "only GET and HEAD", headers={"allow": "GET, HEAD"})
         query = _query(scope, limits)
