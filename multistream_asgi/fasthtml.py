@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from fastcore.xml import FT, to_xml
 from fasthtml.common import Div, Span
-from fasthtml.xtend import Group
+from fasthtml.xtend import Fragment
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -290,7 +290,7 @@ class OOBStreamBuilder:
 
     def build(self) -> Any:
         """All elements side by side, as one element without a tag of its own."""
-        return Group(*self.elements)
+        return Fragment(*self.elements)
 
     def clear(self) -> Self:
         """Forget all elements."""
