@@ -40,7 +40,7 @@ __all__ = ["MultiStreamManager", "MultiStreamMiddleware"]
 
 logger = logging.getLogger("multistream_asgi")
 
-DRAIN_TIMEOUT = 1.5
+DRAIN_TIMEOUT = 1.0
 """Seconds that a shutdown gives viewers and sources when nobody says otherwise."""
 
 
@@ -277,7 +277,7 @@ class MultiStreamManager:
             if subscription.gave_up:
                 logger.info("dropped a viewer of %s that took no write", kind)
         if hub.draining:
-            await hub.sources_closed(DRAIN_TIMEOUT)
+            await hub.sources_closed()
 
     def _connection_config(self, match: Match) -> StreamConfig:
         if match.many:

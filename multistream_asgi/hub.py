@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
+from math import inf
 from typing import Any, Protocol
 
 import anyio
@@ -94,6 +95,7 @@ class Hub:
         self.viewers: dict[Viewer, None] = {}
         self.closing: dict[Topic, set[Task]] = {}
         self.draining = False
+        self._drained_at = inf
         self._private = count(1)
         self._tick_at: float | None = None
         self._gone: anyio.Event | None = None
@@ -273,17 +275,19 @@ class Hub:
     async def drain(self, timeout: float | None, spread: float) -> None:
         """Say goodbye to every viewer, close every source, and refuse who comes.
 
-        Returns when all have gone, or after `timeout` seconds. `spread` is the range in seconds
-        over which clients are told to come back.
+        Returns when all have gone, or `timeout` seconds after the first call. `spread` is the
+        range in seconds over which clients are told to come back.
         """
-        self.draining = True
+        if not self.draining:
+            self.draining = True
+            self._drained_at = inf if timeout is None else self.clock.now() + timeout
         for viewer in list(self.viewers):
             viewer.say_goodbye(self.retry_ms(spread))
         for live in list(self.topics.values()):
             if live.source is not None:
                 live.source.stop()
-        with anyio.move_on_after(timeout):
-            await self.sources_closed(None)
+        await self.sources_closed()
+        with anyio.move_on_after(self._drained_at - self.clock.now()):
             if self.viewers:
                 self._gone = anyio.Event()
                 await self._gone.wait()
@@ -293,9 +297,9 @@ class Hub:
         retry = self.default_config.retry_ms
         return retry + random.randrange(int(max(spread * 1000, retry)) + 1)
 
-    async def sources_closed(self, timeout: float | None) -> None:
-        """Return when every source that was told to stop has closed, or after `timeout`."""
-        with anyio.move_on_after(timeout):
+    async def sources_closed(self) -> None:
+        """Return when every source that was told to stop has closed, or the drain is over."""
+        with anyio.move_on_after(self._drained_at - self.clock.now()):
             for task in [task for tasks in self.closing.values() for task in tasks]:
                 await task.wait()
 
