@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any, Self, TypeVar
 
 from anyio.lowlevel import current_token
@@ -42,6 +42,9 @@ logger = logging.getLogger("multistream_asgi")
 
 DRAIN_TIMEOUT = 1.0
 """Seconds that a shutdown gives viewers and sources when nobody says otherwise."""
+
+DRAIN_SPREAD = 2.0
+"""Seconds over which their clients are told to come back."""
 
 
 class MultiStreamManager:
@@ -83,7 +86,6 @@ class MultiStreamManager:
         self._broker = _broker(broker, self.limits)
         self._hub: Hub | None = None
         self._token: Any = None
-        self._unwatch: Callable[[], None] = lambda: None
 
     @property
     def base_path(self) -> str:
@@ -247,6 +249,18 @@ class MultiStreamManager:
         self, match: Match, entities: Entities, scope: Scope, receive: Receive, send: Send
     ) -> None:
         hub = await self._open()
+        with self._watching(hub):
+            await self._serve_at(hub, match, entities, scope, receive, send)
+
+    async def _serve_at(
+        self,
+        hub: Hub,
+        match: Match,
+        entities: Entities,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
         try:
             await authorize(self._authorize, scope, match.topics)
             if scope["method"] == "HEAD":
@@ -317,7 +331,9 @@ class MultiStreamManager:
         await receive_and_act()
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def drain(self, *, timeout: float | None = DRAIN_TIMEOUT, spread: float = 2.0) -> None:
+    async def drain(
+        self, *, timeout: float | None = DRAIN_TIMEOUT, spread: float = DRAIN_SPREAD
+    ) -> None:
         """End every stream and close every source; who comes later is told to come back.
 
         Each viewer gets what waits for it, `event: shutdown` and a reconnection time up to
@@ -325,10 +341,8 @@ class MultiStreamManager:
         seconds. May be called twice.
         """
         hub = self._hub
-        if hub is None:
-            return
-        await hub.drain(timeout, spread)
-        self._unwatch()
+        if hub is not None:
+            await hub.drain(timeout, spread)
 
     async def _open(self) -> Hub:
         token = current_token()
@@ -340,12 +354,26 @@ class MultiStreamManager:
                 self._broker, self.limits, self.default_config, self._entities, self.render
             )
             await self._broker.open(self._hub)
-            hub = self._hub
-            self._unwatch = watch(lambda: self._on_signal(hub))
         return self._hub
 
-    def _on_signal(self, hub: Hub) -> None:
-        spawn("multistream_asgi drain", hub.drain, DRAIN_TIMEOUT, 2.0)
+    @contextlib.contextmanager
+    def _watching(self, hub: Hub) -> Iterator[None]:
+        """While any request is served, let a shutdown begin with a drain.
+
+        Not longer: an event loop that finds its signal handler replaced when it ends leaves ours
+        behind.
+        """
+        if not hub.requests:
+            hub.unwatch = watch(
+                lambda: spawn("multistream_asgi drain", hub.drain, DRAIN_TIMEOUT, DRAIN_SPREAD)
+            )
+        hub.requests += 1
+        try:
+            yield
+        finally:
+            hub.requests -= 1
+            if not hub.requests:
+                hub.unwatch()
 
     render = staticmethod(text_of)
 

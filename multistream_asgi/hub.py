@@ -94,6 +94,8 @@ class Hub:
         self.topics: dict[Topic, LiveTopic] = {}
         self.viewers: dict[Viewer, None] = {}
         self.closing: dict[Topic, set[Task]] = {}
+        self.requests = 0  # being answered, viewers or not yet
+        self.unwatch: Callable[[], None] = lambda: None
         self.draining = False
         self._drained_at = inf
         self._private = count(1)

@@ -23,7 +23,7 @@ __all__ = ["watch"]
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def watch(on_shutdown: Callable[[], None]) -> Callable[[], None]:
+def watch(on_shutdown: Callable[[], object]) -> Callable[[], None]:
     """Call `on_shutdown` in the running event loop when the process is asked to stop.
 
     Only handlers that a server has set are called through: where there is none, and outside the

@@ -45,7 +45,7 @@ def is_running(token: EventLoopToken) -> bool:
     return True
 
 
-def call_soon(token: EventLoopToken, fn: Callable[[], None]) -> None:
+def call_soon(token: EventLoopToken, fn: Callable[[], object]) -> None:
     """Run `fn` in the event loop of `token`; safe from any thread and from signal handlers."""
     loop = token.native_token
     if isinstance(loop, asyncio.AbstractEventLoop):
