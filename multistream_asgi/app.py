@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, Self, TypeVar
 
-from anyio.lowlevel import current_token
 from starlette.responses import PlainTextResponse, Response
 
 from .authorize import authorize
@@ -18,12 +17,11 @@ from .connections import ConnectionRegistry
 from .entities import Entities
 from .errors import Refused, TopicEnded
 from .events import Cursor, Topic, text_of
-from .hub import Full, Hub
+from .hub import Hub
+from .lifetime import DRAIN_SPREAD, DRAIN_TIMEOUT, Lifetime
 from .match import Match, Routes
 from .send import send_busy, send_headers, send_stream
-from .shutdown import watch
 from .subscribe import subscribe
-from .tasks import is_running, spawn
 from .types import (
     ASGIApp,
     Authorize,
@@ -35,16 +33,11 @@ from .types import (
     Scope,
     Send,
 )
+from .viewers import Full
 
 __all__ = ["MultiStreamManager", "MultiStreamMiddleware"]
 
 logger = logging.getLogger("multistream_asgi")
-
-DRAIN_TIMEOUT = 1.0
-"""Seconds that a shutdown gives viewers and sources when nobody says otherwise."""
-
-DRAIN_SPREAD = 2.0
-"""Seconds over which their clients are told to come back."""
 
 
 class MultiStreamManager:
@@ -84,8 +77,7 @@ class MultiStreamManager:
         self._entities = Entities(get_entity, is_active)
         self._authorize = authorize
         self._broker = _broker(broker, self.limits)
-        self._hub: Hub | None = None
-        self._token: Any = None
+        self._lifetime = Lifetime(self._hub)
 
     @property
     def base_path(self) -> str:
@@ -159,7 +151,7 @@ class MultiStreamManager:
         is not registered or not shared, and `ValueError`/`TypeError` for data that cannot be sent.
         """
         endpoint, topic = self._topic(stream, entity_id)
-        hub = await self._open()
+        hub = await self._lifetime.open()
         seq = await hub.publish(endpoint, topic, data)
         return Cursor(hub.broker.epoch, hub.broker.head if seq is None else seq)
 
@@ -170,7 +162,7 @@ class MultiStreamManager:
         stays so: without `data` that is no error, with it `TopicEnded` is raised.
         """
         endpoint, topic = self._topic(stream, entity_id)
-        hub = await self._open()
+        hub = await self._lifetime.open()
         try:
             await hub.publish(endpoint, topic, data, ends="done")
         except TopicEnded:
@@ -183,7 +175,7 @@ class MultiStreamManager:
         Both are taken at once: a connection with that cursor gets every event that came later.
         """
         _, topic = self._topic(stream, entity_id)
-        hub = await self._open()
+        hub = await self._lifetime.open()
         event, seq = await hub.broker.latest(topic)
         if event is None or event.data is None:
             return None
@@ -210,7 +202,7 @@ class MultiStreamManager:
         """Serve what is ours; leave the rest to `app`, or answer 404 where there is none."""
         kind = scope["type"]
         if kind == "lifespan":
-            await self._handle_lifespan(app, scope, receive, send)
+            await self._lifetime.handle(app, scope, receive, send)
         elif kind == "websocket" and (app is None or self._routes.find(scope) is not False):
             await send({"type": "websocket.close", "code": 1000, "reason": ""})
         elif kind != "http":
@@ -248,8 +240,8 @@ class MultiStreamManager:
     async def _serve(
         self, match: Match, entities: Entities, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        hub = await self._open()
-        with self._watching(hub):
+        hub = await self._lifetime.open()
+        with self._lifetime.serving(hub):
             await self._serve_at(hub, match, entities, scope, receive, send)
 
     async def _serve_at(
@@ -307,29 +299,11 @@ class MultiStreamManager:
     @contextlib.asynccontextmanager
     async def lifespan(self, app: Any = None) -> AsyncIterator[None]:
         """For `Starlette(lifespan=manager.lifespan)`: open, and drain at the end."""
-        await self._open()
+        await self._lifetime.start()
         try:
             yield
         finally:
             await self.drain()
-
-    async def _handle_lifespan(
-        self, app: ASGIApp | None, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        async def receive_and_act() -> Any:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                await self._open()
-            elif message["type"] == "lifespan.shutdown":
-                await self.drain()
-            return message
-
-        if app is not None:
-            return await app(scope, receive_and_act, send)
-        await receive_and_act()
-        await send({"type": "lifespan.startup.complete"})
-        await receive_and_act()
-        await send({"type": "lifespan.shutdown.complete"})
 
     async def drain(
         self, *, timeout: float | None = DRAIN_TIMEOUT, spread: float = DRAIN_SPREAD
@@ -340,40 +314,10 @@ class MultiStreamManager:
         `spread` seconds above its usual one. Returns when all have gone, or after `timeout`
         seconds. May be called twice.
         """
-        hub = self._hub
-        if hub is not None:
-            await hub.drain(timeout, spread)
+        await self._lifetime.drain(timeout, spread)
 
-    async def _open(self) -> Hub:
-        token = current_token()
-        if self._hub is None or self._token != token:
-            if self._hub is not None and is_running(self._token):
-                raise RuntimeError("a manager serves one event loop, and this is another one")
-            self._token = token
-            self._hub = Hub(
-                self._broker, self.limits, self.default_config, self._entities, self.render
-            )
-            await self._broker.open(self._hub)
-        return self._hub
-
-    @contextlib.contextmanager
-    def _watching(self, hub: Hub) -> Iterator[None]:
-        """While any request is served, let a shutdown begin with a drain.
-
-        Not longer: an event loop that finds its signal handler replaced when it ends leaves ours
-        behind.
-        """
-        if not hub.requests:
-            hub.unwatch = watch(
-                lambda: spawn("multistream_asgi drain", hub.drain, DRAIN_TIMEOUT, DRAIN_SPREAD)
-            )
-        hub.requests += 1
-        try:
-            yield
-        finally:
-            hub.requests -= 1
-            if not hub.requests:
-                hub.unwatch()
+    def _hub(self) -> Hub:
+        return Hub(self._broker, self.limits, self.default_config, self._entities, self.render)
 
     render = staticmethod(text_of)
 

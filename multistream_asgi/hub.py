@@ -1,4 +1,4 @@
-"""The topics, logs and viewers of one process: fan-out, lifetimes, heartbeats."""
+"""The topics, logs and viewers of one event loop: fan-out and lifetimes."""
 
 from __future__ import annotations
 
@@ -9,45 +9,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from math import inf
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
 
 from .brokers.base import Broker, Keep
 from .config import Limits, StreamConfig, StreamEndpoint
 from .entities import Entities
-from .errors import MultiStreamError, TopicEnded
+from .errors import TopicEnded
 from .events import Event, Topic, utf8_size
 from .frames import dom_id, selector
 from .log import TopicLog
-from .sources import run_source, transform
-from .tasks import Clock, Task, spawn
+from .sources import RunningSource, transform
+from .tasks import Clock, Task
 from .types import Ends
+from .viewers import Full, Viewer, Viewers
 
-__all__ = ["Full", "Hub", "LiveTopic", "Viewer"]
+__all__ = ["Hub", "LiveTopic"]
 
 logger = logging.getLogger("multistream_asgi")
 
 Render = Callable[[Any], tuple[str, str | None]]
-
-
-class Full(MultiStreamError):
-    """A bound of `Limits` is reached; the client is told to come back later."""
-
-
-class Viewer(Protocol):
-    """What the hub knows of an open connection. Nothing here waits or raises."""
-
-    period: float
-
-    def wake(self, log: TopicLog) -> None:
-        """There is something new in `log`."""
-
-    def tick(self, now: float) -> None:
-        """Time has passed: beat, end or give up if that is due."""
-
-    def say_goodbye(self, retry_ms: int) -> None:
-        """Send what waits, then the farewell, then end."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +48,7 @@ class LiveTopic:
         self.log = log
         self.endpoint = endpoint
         self.viewers: dict[Viewer, None] = {}
-        self.source: _Source | None = None
+        self.source: RunningSource | None = None
         self.ready: anyio.Event | None = None  # set while the broker is asked for the history
         self.broken = False
         self.idle_since = 0.0
@@ -90,17 +72,12 @@ class Hub:
         self.entities = entities
         self.render = render
         self.clock = Clock("multistream_asgi clock")
-        self.now = self.clock.now()  # as of the last tick: cheap enough to read at every write
         self.topics: dict[Topic, LiveTopic] = {}
-        self.viewers: dict[Viewer, None] = {}
+        self.viewers = Viewers(self.clock, limits.max_viewers)
         self.closing: dict[Topic, set[Task]] = {}
-        self.requests = 0  # being answered, viewers or not yet
-        self.unwatch: Callable[[], None] = lambda: None
         self.draining = False
         self._drained_at = inf
         self._private = count(1)
-        self._tick_at: float | None = None
-        self._gone: anyio.Event | None = None
 
     # Publishing
 
@@ -163,8 +140,7 @@ class Hub:
         for viewer in live.viewers:
             viewer.wake(log)
         if event.ends is not None:
-            if live.source is not None:
-                live.source.stop()
+            self._stop_source(live)
             if not live.viewers:
                 self._idle(live)
 
@@ -260,19 +236,45 @@ class Hub:
         # What a source produced is forgotten with its run: the next one begins anew.
         running = source is not None and live.log.ended is None
         self.broker.detach(topic, forget=running or isinstance(topic, _PrivateTopic))
-        if source is not None:
-            source.stop()
+        self._stop_source(live)
 
     # Sources
 
     def start_source(self, live: LiveTopic) -> None:
         """Run the topic's source, unless it runs or there is none."""
-        source = live.endpoint.data_source
+        endpoint, topic = live.endpoint, live.log.topic
+        source = endpoint.data_source
         if source is None or live.source is not None or live.log.ended or self.draining:
             return
         # A cursor from before this run cannot be honoured: the run begins its events anew.
         live.log.floor = self.broker.head + 1
-        live.source = _Source(self, live)
+        live.source = RunningSource(
+            source,
+            endpoint,
+            topic,
+            publish=self.publish,
+            entities=self.entities,
+            restarts=self.config_of(endpoint).restarts,
+            close_timeout=self.limits.source_close_timeout,
+            before=self.closing.get(topic, ()),
+            on_done=lambda: self._source_done(live),
+        )
+
+    def _stop_source(self, live: LiveTopic) -> None:
+        source = live.source
+        if source is not None and source.stop():
+            self.closing.setdefault(live.log.topic, set()).add(source.task)
+
+    def _source_done(self, live: LiveTopic) -> None:
+        topic, source = live.log.topic, live.source
+        live.source = None
+        closing = self.closing.get(topic)
+        if closing is not None and source is not None:
+            closing.discard(source.task)
+            if not closing:
+                del self.closing[topic]
+        if not live.viewers:
+            self._idle(live)
 
     async def drain(self, timeout: float | None, spread: float) -> None:
         """Say goodbye to every viewer, close every source, and refuse who comes.
@@ -283,16 +285,13 @@ class Hub:
         if not self.draining:
             self.draining = True
             self._drained_at = inf if timeout is None else self.clock.now() + timeout
-        for viewer in list(self.viewers):
+        for viewer in self.viewers.all():
             viewer.say_goodbye(self.retry_ms(spread))
         for live in list(self.topics.values()):
-            if live.source is not None:
-                live.source.stop()
+            self._stop_source(live)
         await self.sources_closed()
         with anyio.move_on_after(self._drained_at - self.clock.now()):
-            if self.viewers:
-                self._gone = anyio.Event()
-                await self._gone.wait()
+            await self.viewers.gone()
 
     def retry_ms(self, spread: float = 0.0) -> int:
         """A reconnection time with some chance in it, so that clients do not come all at once."""
@@ -304,119 +303,3 @@ class Hub:
         with anyio.move_on_after(self._drained_at - self.clock.now()):
             for task in [task for tasks in self.closing.values() for task in tasks]:
                 await task.wait()
-
-    # Time
-
-    def enter(self, viewer: Viewer) -> None:
-        """Count a viewer in, and give it ticks. Raises `Full`."""
-        most = self.limits.max_viewers
-        if self.draining or (most is not None and len(self.viewers) >= most):
-            raise Full("draining" if self.draining else "max_viewers")
-        if not self.viewers:
-            self.now = self.clock.now()
-        self.viewers[viewer] = None
-        self._tick_by(self.clock.now() + viewer.period)
-
-    def exit(self, viewer: Viewer) -> None:
-        """Count a viewer out."""
-        self.viewers.pop(viewer, None)
-        if not self.viewers and self._gone is not None:
-            self._gone.set()
-
-    def _tick_by(self, when: float) -> None:
-        if self._tick_at is None or when < self._tick_at:
-            self._tick_at = when
-            self.clock.at(when, lambda: self._tick(when))
-
-    def _tick(self, when: float) -> None:
-        if when != self._tick_at:
-            return  # an earlier tick was asked for since, and it goes on from there
-        self._tick_at = None
-        self.now = now = self.clock.now()
-        period = 1.0
-        for viewer in list(self.viewers):
-            viewer.tick(now)
-            period = min(period, viewer.period)
-        if self.viewers:
-            self._tick_by(now + period)
-
-
-class _Source:
-    """The running source of a topic."""
-
-    def __init__(self, hub: Hub, live: LiveTopic) -> None:
-        self._hub = hub
-        self._live = live
-        self._topic = live.log.topic
-        self._before = list(hub.closing.get(self._topic, ()))
-        self._stopping = False
-        self._ending = False
-        self._task = spawn(f"source of {self._topic}", self._run, on_done=self._done)
-
-    def stop(self) -> None:
-        """Close the source, unless it is on its last words already."""
-        if not self._stopping and not self._ending:
-            self._stopping = True
-            self._hub.closing.setdefault(self._topic, set()).add(self._task)
-            self._task.cancel()
-
-    def _done(self) -> None:
-        hub, live = self._hub, self._live
-        live.source = None
-        closing = hub.closing.get(self._topic, set())
-        closing.discard(self._task)
-        if not closing:
-            hub.closing.pop(self._topic, None)
-        if not live.viewers:
-            hub._idle(live)
-
-    async def _run(self) -> None:
-        endpoint = self._live.endpoint
-        for task in self._before:  # one source per topic: the last run closes first
-            await task.wait()
-        try:
-            ran = await self._attempts(endpoint, self._hub.config_of(endpoint).restarts)
-            if self._stopping:
-                return
-            self._ending = True
-            if ran:
-                final = await self._final(endpoint)
-                await self._hub.publish(endpoint, self._topic, final, ends="done")
-        except TopicEnded:
-            return
-        except Exception:
-            logger.exception("the last event of %s failed", self._topic)
-            ran = False
-        if not ran:
-            with contextlib.suppress(TopicEnded):
-                await self._hub.publish(endpoint, self._topic, None, ends="failed")
-
-    async def _attempts(self, endpoint: StreamEndpoint, restarts: int) -> bool:
-        """Run the source until it ends; False when it failed once too often."""
-        assert endpoint.data_source is not None
-        timeout = self._hub.limits.source_close_timeout
-        for attempt in range(restarts + 1):
-            if attempt > 0:
-                await anyio.sleep(min(30.0, 0.05 * 2.0**attempt))
-            try:
-                await run_source(endpoint.data_source, self._topic.entity_id, self._emit, timeout)
-                return True
-            except TopicEnded:
-                raise
-            except Exception:
-                logger.exception("the source of %s failed", self._topic)
-                if self._stopping:
-                    break
-        return False
-
-    async def _emit(self, data: Any) -> bool:
-        if not self._stopping:
-            await self._hub.publish(self._live.endpoint, self._topic, data)
-        return not self._stopping
-
-    async def _final(self, endpoint: StreamEndpoint) -> Any:
-        """The entity, where the source's end is its end too and `transform_fn` can show it."""
-        if not self._hub.entities.known or "final" not in endpoint.accepts:
-            return None
-        entity, active = await self._hub.entities.look_up(self._topic.entity_id)
-        return None if active else entity

@@ -1,146 +1,34 @@
-"""A data source of any kind -> its data, one at a time, closed exactly once."""
+"""One running source per topic: started, run again where it may be, ended, closed."""
 
 from __future__ import annotations
 
 import contextlib
 import inspect
 import logging
-import threading
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Protocol
 
 import anyio
-from anyio import from_thread
-from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 
 from .config import StreamEndpoint
-from .types import DataSource
+from .entities import Entities
+from .errors import TopicEnded
+from .events import Topic
+from .source_kinds import run_source
+from .tasks import Task, spawn
+from .types import DataSource, Ends
 
-__all__ = ["Emit", "run_source", "transform"]
+__all__ = ["RunningSource", "transform"]
 
 logger = logging.getLogger("multistream_asgi")
 
-Emit = Callable[[Any], Coroutine[Any, Any, bool]]
-"""Takes a datum; False asks the source to stop."""
 
+class Publish(Protocol):
+    """Transform, render and store a datum of a topic."""
 
-async def run_source(
-    source: DataSource, entity_id: str, emit: Emit, close_timeout: float | None
-) -> None:
-    """Run `source(entity_id)` to its end, passing each datum to `emit`.
-
-    Async code runs in the calling task. Sync code runs in a daemon thread of its own, from its
-    call to its close, so that what it opens (a database cursor, a file) stays in one thread and a
-    source that blocks for ever cannot keep the process alive. A source that is or returns None
-    has nothing to say and ends at once.
-
-    Whatever ends it, exhaustion, an exception, `emit` or cancellation, its `aclose()` or
-    `close()` is called exactly once, within `close_timeout` seconds. Raises what the source
-    raises, and `TypeError` for a source of an unusable kind.
-    """
-    function = inspect.unwrap(source)
-    if inspect.isasyncgenfunction(function) or inspect.iscoroutinefunction(function):
-        items = await _resolve(source(entity_id))
-    else:
-        thread = _Thread(source, entity_id, emit, close_timeout)
-        items = await _resolve(await thread.run())
-    if items is None:
-        return
-    if isinstance(items, AsyncIterable):
-        await _run_async(aiter(items), emit, close_timeout)
-    else:
-        # An async function returned something sync: iterating it may block all the same.
-        await _Thread(lambda _: items, entity_id, emit, close_timeout).run()
-
-
-async def _resolve(items: Any) -> Any:
-    """Await and call until what is left can be iterated."""
-    while True:
-        if inspect.isawaitable(items):
-            items = await items
-        elif callable(items) and not isinstance(items, AsyncIterable | Iterable):
-            items = items()
-        else:
-            return items
-
-
-async def _run_async(items: AsyncIterator[Any], emit: Emit, close_timeout: float | None) -> None:
-    try:
-        async for item in items:
-            if not await emit(item):
-                break
-            # A source that never waits would keep everybody else from running.
-            await checkpoint()
-    finally:
-        if hasattr(items, "aclose"):
-            with anyio.move_on_after(close_timeout, shield=True) as scope:
-                await items.aclose()
-            if scope.cancelled_caught:
-                logger.warning("a source did not close within %s s", close_timeout)
-
-
-class _Thread:
-    """A sync source in a thread of its own."""
-
-    def __init__(
-        self, source: DataSource, entity_id: str, emit: Emit, close_timeout: float | None
-    ) -> None:
-        self._source, self._entity_id, self._emit = source, entity_id, emit
-        self._close_timeout = close_timeout
-        self._stop = False
-        self._error: BaseException | None = None
-        self._async_items: Any = None
-        self._ended = anyio.Event()
-
-    async def run(self) -> Any:
-        """Iterate what the source returns; return it instead where only a loop can run it."""
-        token = current_token()
-        threading.Thread(
-            target=self._work, args=(token,), daemon=True, name="multistream_asgi source"
-        ).start()
-        try:
-            await self._ended.wait()
-        except BaseException:
-            self._stop = True
-            with anyio.move_on_after(self._close_timeout, shield=True) as scope:
-                await self._ended.wait()
-            if scope.cancelled_caught:
-                logger.warning(
-                    "a sync source did not come back within %s s; its thread is left behind",
-                    self._close_timeout,
-                )
-            raise
-        if isinstance(self._error, Exception):
-            raise self._error
-        if self._error is not None:  # SystemExit in a thread is not the event loop's to obey
-            raise RuntimeError("a sync source was torn down") from self._error
-        return self._async_items
-
-    def _work(self, token: EventLoopToken) -> None:
-        try:
-            items = self._source(self._entity_id)
-            while callable(items) and not isinstance(items, AsyncIterable | Iterable):
-                items = items()
-            if items is None or inspect.isawaitable(items) or isinstance(items, AsyncIterable):
-                self._async_items = items
-            elif isinstance(items, Iterable) and not isinstance(items, str | bytes | dict):
-                self._iterate(iter(items), token)
-            else:
-                raise TypeError(f"data_source returned {type(items).__name__}, not an iterable")
-        except BaseException as error:
-            self._error = error
-        with contextlib.suppress(RuntimeError):  # the event loop is gone, and its waiter with it
-            from_thread.run_sync(self._ended.set, token=token)
-
-    def _iterate(self, items: Iterator[Any], token: EventLoopToken) -> None:
-        try:
-            for item in items:
-                if self._stop or not from_thread.run(self._emit, item, token=token):
-                    break
-        finally:
-            close = getattr(items, "close", None)
-            if close is not None:
-                close()
+    def __call__(
+        self, endpoint: StreamEndpoint, topic: Topic, data: Any, *, ends: Ends | None = None
+    ) -> Coroutine[Any, Any, int | None]: ...
 
 
 async def transform(endpoint: StreamEndpoint, data: Any, *, entity_id: str, final: bool) -> Any:
@@ -151,3 +39,94 @@ async def transform(endpoint: StreamEndpoint, data: Any, *, entity_id: str, fina
     given = {"entity_id": entity_id, "final": final}
     result = fn(data, **{name: given[name] for name in endpoint.accepts})
     return await result if inspect.isawaitable(result) else result
+
+
+class RunningSource:
+    """The source of one topic, in a task of its own from its start to its close.
+
+    It waits for the tasks in `before`, the earlier runs of the same topic, to have closed. When it
+    ends by itself the topic is ended; when it fails, after `restarts` further tries, the topic is
+    ended as failed. When it is stopped it is closed, and the topic is left alone.
+    """
+
+    def __init__(
+        self,
+        source: DataSource,
+        endpoint: StreamEndpoint,
+        topic: Topic,
+        *,
+        publish: Publish,
+        entities: Entities,
+        restarts: int,
+        close_timeout: float | None,
+        before: Iterable[Task],
+        on_done: Callable[[], None],
+    ) -> None:
+        self._source = source
+        self._endpoint = endpoint
+        self._topic = topic
+        self._publish = publish
+        self._entities = entities
+        self._restarts = restarts
+        self._close_timeout = close_timeout
+        self._before = tuple(before)
+        self._stopping = False
+        self._ending = False
+        self.task = spawn(f"source of {topic}", self._run, on_done=on_done)
+
+    def stop(self) -> bool:
+        """Close the source; False when it is closing, or on its last words, already."""
+        if self._stopping or self._ending:
+            return False
+        self._stopping = True
+        self.task.cancel()
+        return True
+
+    async def _run(self) -> None:
+        for task in self._before:  # one source per topic: the last run closes first
+            await task.wait()
+        try:
+            ran = await self._attempts()
+            if self._stopping:
+                return
+            self._ending = True
+            if ran:
+                await self._publish(self._endpoint, self._topic, await self._final(), ends="done")
+        except TopicEnded:
+            return
+        except Exception:
+            logger.exception("the last event of %s failed", self._topic)
+            ran = False
+        if not ran:
+            with contextlib.suppress(TopicEnded):
+                await self._publish(self._endpoint, self._topic, None, ends="failed")
+
+    async def _attempts(self) -> bool:
+        """Run the source until it ends; False when it failed once too often."""
+        for attempt in range(self._restarts + 1):
+            if attempt > 0:
+                await anyio.sleep(min(30.0, 0.05 * 2.0**attempt))
+            try:
+                await run_source(
+                    self._source, self._topic.entity_id, self._emit, self._close_timeout
+                )
+                return True
+            except TopicEnded:
+                raise
+            except Exception:
+                logger.exception("the source of %s failed", self._topic)
+                if self._stopping:
+                    break
+        return False
+
+    async def _emit(self, data: Any) -> bool:
+        if not self._stopping:
+            await self._publish(self._endpoint, self._topic, data)
+        return not self._stopping
+
+    async def _final(self) -> Any:
+        """The entity, where the source's end is its end too and `transform_fn` can show it."""
+        if not self._entities.known or "final" not in self._endpoint.accepts:
+            return None
+        entity, active = await self._entities.look_up(self._topic.entity_id)
+        return None if active else entity

@@ -16,6 +16,7 @@ from .hub import Hub, LiveTopic
 from .log import Entry, TopicLog
 from .match import Match
 from .types import ResetReason
+from .viewers import Full
 
 __all__ = ["Subscription", "subscribe"]
 
@@ -54,7 +55,7 @@ class Subscription:
         self.sending = False
         self.gave_up = False
         self.on_stuck = _nothing
-        self.last = hub.now
+        self.last = hub.viewers.now
         self.ends_at = None if config.timeout is None else hub.clock.now() + config.timeout
         times = (config.heartbeat_interval, config.timeout, hub.limits.send_timeout)
         self.period = min(1.0, max(0.01, min((t / 4 for t in times if t is not None), default=1.0)))
@@ -87,7 +88,7 @@ class Subscription:
 
     def mark_sending(self) -> None:
         """Note that a write begins; the hub's ticks see whether it is ever taken."""
-        self.last = self._hub.now
+        self.last = self._hub.viewers.now
         self.sending = True
         self.beat = False
 
@@ -180,7 +181,7 @@ class Subscription:
         """Leave every topic. Called once, whatever ended the stream."""
         for live in self.lives:
             self._hub.leave(live, self)
-        self._hub.exit(self)
+        self._hub.viewers.leave(self)
 
 
 def _nothing() -> None:
@@ -204,7 +205,9 @@ async def subscribe(
         for entity_id in dict.fromkeys(topic.entity_id for topic in match.topics)
     }
     subscription = Subscription(hub, match, config)
-    hub.enter(subscription)
+    if hub.draining:
+        raise Full("draining")
+    hub.viewers.enter(subscription)
     try:
         for topic in match.topics:
             entity, active = states[topic.entity_id]

@@ -72,7 +72,7 @@ async def short(entity_id: str) -> AsyncIterator[int]:
 
 
 async def state(request: Request) -> JSONResponse:
-    hub = manager._hub
+    hub = manager._lifetime._hub
     return JSONResponse(
         {
             "topics": 0 if hub is None else len(hub.topics),

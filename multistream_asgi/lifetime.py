@@ -1,0 +1,91 @@
+"""From the first use in an event loop to the shutdown of its streams."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from anyio.lowlevel import EventLoopToken, current_token
+
+from .hub import Hub
+from .shutdown import watch
+from .tasks import is_running, spawn
+from .types import ASGIApp, Message, Receive, Scope, Send
+
+__all__ = ["DRAIN_SPREAD", "DRAIN_TIMEOUT", "Lifetime"]
+
+DRAIN_TIMEOUT = 1.0
+"""Seconds that a shutdown gives viewers and sources when nobody says otherwise."""
+
+DRAIN_SPREAD = 2.0
+"""Seconds over which their clients are told to come back."""
+
+
+class Lifetime:
+    """The hub of the running event loop. It is made at the first use; lifespan is not needed."""
+
+    def __init__(self, make: Callable[[], Hub]) -> None:
+        self._make = make
+        self._hub: Hub | None = None
+        self._token: EventLoopToken | None = None
+        self._serving = 0
+        self._unwatch: Callable[[], None] | None = None
+
+    async def open(self) -> Hub:
+        """The hub of this event loop. Raises `RuntimeError` while another loop's still runs."""
+        token = current_token()
+        if self._hub is None or self._token != token:
+            if self._token is not None and is_running(self._token):
+                raise RuntimeError("a manager serves one event loop, and this is another one")
+            self._token, self._serving = token, 0
+            self._hub = self._make()
+            await self._hub.broker.open(self._hub)
+        return self._hub
+
+    async def start(self) -> None:
+        """Begin a lifespan: what an earlier one in this event loop has drained serves again."""
+        if self._hub is not None and self._hub.draining:
+            self._hub = self._token = None
+        await self.open()
+
+    async def drain(self, timeout: float | None, spread: float) -> None:
+        """Drain the hub, where there is one."""
+        if self._hub is not None:
+            await self._hub.drain(timeout, spread)
+
+    @contextlib.contextmanager
+    def serving(self, hub: Hub) -> Iterator[None]:
+        """While any request is served, let a shutdown begin with a drain.
+
+        Not longer: an event loop that finds its signal handler replaced when it ends leaves ours
+        behind.
+        """
+        if not self._serving:
+            self._unwatch = watch(
+                lambda: spawn("multistream_asgi drain", hub.drain, DRAIN_TIMEOUT, DRAIN_SPREAD)
+            )
+        self._serving += 1
+        try:
+            yield
+        finally:
+            self._serving -= 1
+            if not self._serving and self._unwatch is not None:
+                self._unwatch()
+
+    async def handle(self, app: ASGIApp | None, scope: Scope, receive: Receive, send: Send) -> None:
+        """The lifespan protocol: `app`'s, where there is one, with a drain before its shutdown."""
+
+        async def receive_and_act() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self.start()
+            elif message["type"] == "lifespan.shutdown":
+                await self.drain(DRAIN_TIMEOUT, DRAIN_SPREAD)
+            return message
+
+        if app is not None:
+            return await app(scope, receive_and_act, send)
+        await receive_and_act()
+        await send({"type": "lifespan.startup.complete"})
+        await receive_and_act()
+        await send({"type": "lifespan.shutdown.complete"})
