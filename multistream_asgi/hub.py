@@ -21,7 +21,7 @@ from .events import Event, Topic, utf8_size
 from .frames import dom_id, selector
 from .log import TopicLog
 from .sources import RunningSource, transform
-from .tasks import Clock, Task
+from .tasks import Clock, Task, spawn
 from .types import Ends
 from .viewers import Full, Viewer, Viewers
 
@@ -42,7 +42,17 @@ class _PrivateTopic(Topic):
 class LiveTopic:
     """A topic while somebody watches it or its source runs."""
 
-    __slots__ = ("broken", "endpoint", "idle_since", "log", "ready", "source", "timed", "viewers")
+    __slots__ = (
+        "broken",
+        "ending",
+        "endpoint",
+        "idle_since",
+        "log",
+        "ready",
+        "source",
+        "timed",
+        "viewers",
+    )  # fmt: skip
 
     def __init__(self, log: TopicLog, endpoint: StreamEndpoint) -> None:
         self.log = log
@@ -51,6 +61,7 @@ class LiveTopic:
         self.source: RunningSource | None = None
         self.ready: anyio.Event | None = None  # set while the broker is asked for the history
         self.broken = False
+        self.ending = False
         self.idle_since = 0.0
         self.timed = False
 
@@ -98,9 +109,32 @@ class Hub:
             )
         return await self._store(endpoint, topic, data, ends)
 
+    def end_soon(self, live: LiveTopic, entities: Entities) -> None:
+        """End a topic whose entity was found inactive while its source runs.
+
+        The source may be about to say its last: it has `linger` seconds to end by itself, and is
+        never cut short where that is None.
+        """
+        linger = self.config_of(live.endpoint).linger
+        if linger is not None and not live.ending:
+            live.ending = True
+            name = f"end of {live.log.topic}"
+            self.clock.at(
+                self.clock.now() + linger,
+                lambda: spawn(name, self._end_if_inactive, live, entities),
+            )
+
+    async def _end_if_inactive(self, live: LiveTopic, entities: Entities) -> None:
+        live.ending = False
+        entity, active = await entities.look_up(live.log.topic.entity_id)
+        if not active:
+            await self.end_inactive(live, entity)
+
     async def end_inactive(self, live: LiveTopic, entity: Any) -> None:
         """End a topic whose entity was found inactive, with the entity's final form."""
         endpoint, topic = live.endpoint, live.log.topic
+        if live.log.ended is not None or self.topics.get(topic) is not live:
+            return
         try:
             final = None
             if endpoint.transform_fn is not None:

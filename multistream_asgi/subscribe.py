@@ -211,31 +211,22 @@ async def subscribe(
     try:
         for topic in match.topics:
             entity, active = states[topic.entity_id]
-            await _join(hub, subscription, endpoints[topic.stream], topic, entity, active)
+            live = await hub.join(endpoints[topic.stream], topic, subscription)
+            if active and live.log.ended == "inactive":
+                hub.reopen(live)
+                live = await hub.join(endpoints[topic.stream], topic, subscription)
+            subscription.lives.append(live)
+            if active:
+                hub.start_source(live)
+            elif live.source is not None:
+                hub.end_soon(live, entities)
+            else:
+                await hub.end_inactive(live, entity)
         _resume(hub, subscription, match.after)
     except BaseException:
         subscription.leave()
         raise
     return subscription
-
-
-async def _join(
-    hub: Hub,
-    subscription: Subscription,
-    endpoint: StreamEndpoint,
-    topic: Topic,
-    entity: object,
-    active: bool,
-) -> None:
-    live = await hub.join(endpoint, topic, subscription)
-    if active and live.log.ended == "inactive":
-        hub.reopen(live)
-        live = await hub.join(endpoint, topic, subscription)
-    subscription.lives.append(live)
-    if active:
-        hub.start_source(live)
-    elif live.source is None and live.log.ended is None:
-        await hub.end_inactive(live, entity)
 
 
 def _resume(hub: Hub, subscription: Subscription, after: str | None) -> None:

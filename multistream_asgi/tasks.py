@@ -133,7 +133,7 @@ class Clock:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._timers: list[tuple[float, int, Callable[[], object]]] = []
         self._order = count()
         self._task: Task | None = None
         self._changed = anyio.Event()
@@ -142,7 +142,7 @@ class Clock:
         """Seconds on the event loop's clock."""
         return asyncio.get_running_loop().time() if on_asyncio() else anyio.current_time()
 
-    def at(self, when: float, fn: Callable[[], None]) -> None:
+    def at(self, when: float, fn: Callable[[], object]) -> None:
         """Call `fn` at `when`. There is no taking back: `fn` looks whether it is still wanted."""
         heapq.heappush(self._timers, (when, next(self._order), fn))
         if self._task is None:
