@@ -7,6 +7,7 @@ import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from math import inf
 from typing import Any
@@ -118,11 +119,8 @@ class Hub:
         linger = self.config_of(live.endpoint).linger
         if linger is not None and not live.ending:
             live.ending = True
-            name = f"end of {live.log.topic}"
-            self.clock.at(
-                self.clock.now() + linger,
-                lambda: spawn(name, self._end_if_inactive, live, entities),
-            )
+            ask = partial(spawn, f"end of {live.log.topic}", self._end_if_inactive, live, entities)
+            self.clock.at(self.clock.now() + linger, ask)
 
     async def _end_if_inactive(self, live: LiveTopic, entities: Entities) -> None:
         live.ending = False
