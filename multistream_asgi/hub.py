@@ -248,15 +248,18 @@ class Hub:
         if linger == 0:
             self._retire(live)
         elif not live.timed:
-            live.timed = True
-            self.clock.at(live.idle_since + linger, lambda: self._linger_over(live, linger))
+            self._retire_at(live, linger)
+
+    def _retire_at(self, live: LiveTopic, linger: float) -> None:
+        live.timed = True
+        self.clock.at(live.idle_since + linger, lambda: self._linger_over(live, linger))
 
     def _linger_over(self, live: LiveTopic, linger: float) -> None:
         live.timed = False
         if live.viewers or self.topics.get(live.log.topic) is not live:
             return
         if live.idle_since + linger > self.clock.now():
-            self._idle(live)  # somebody came and went meanwhile
+            self._retire_at(live, linger)  # somebody came and went meanwhile
         else:
             self._retire(live)
 
