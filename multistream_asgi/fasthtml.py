@@ -170,9 +170,7 @@ class MultiStreamManager(_Manager):
         return self._entities if get_entity is None else Entities(get_entity, is_active)
 
     def _route(self, app: Any, endpoint: StreamEndpoint, entities: Entities) -> None:
-        self._add_route(
-            app, self.base_path + endpoint.path_suffix, self._handler(endpoint, entities)
-        )
+        self._add_route(app, self._routes.path_of(endpoint), self._handler(endpoint, entities))
 
     @staticmethod
     def _add_route(app: Any, path: str, handler: Handler) -> None:

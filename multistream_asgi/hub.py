@@ -281,8 +281,10 @@ class Hub:
         source = endpoint.data_source
         if source is None or live.source is not None or live.log.ended or self.draining:
             return
-        # A cursor from before this run cannot be honoured: the run begins its events anew.
-        live.log.floor = self.broker.head + 1
+        # A cursor from before this run cannot be honoured: the run begins its events anew. One
+        # that covers what was published before the run can, and nothing it covers is sent again.
+        entries = live.log.entries
+        live.log.floor = entries[0].seq if entries else self.broker.head + 1
         live.source = RunningSource(
             source,
             endpoint,

@@ -55,6 +55,13 @@ class Routes:
         self.endpoints[endpoint.name] = endpoint
         self._by_rest.update(dict.fromkeys(forms, endpoint))
 
+    def path_of(self, endpoint: StreamEndpoint) -> str:
+        """Where a stream lies: base path and suffix, put together as they are."""
+        base, suffix = self.base_path, endpoint.path_suffix
+        return (
+            base[:-1] + suffix if base.endswith("/") and suffix.startswith("/") else base + suffix
+        )
+
     def find(self, scope: Scope) -> StreamEndpoint | bool:
         """The stream whose path this is, True for the base path itself, False for neither.
 
@@ -124,7 +131,7 @@ class Routes:
         query = [("id", Topic("x", entity_id).entity_id) for entity_id in entity_ids]
         path = self.base_path or "/"
         if single:
-            path = self.base_path + self.endpoints[wanted[0]].path_suffix
+            path = self.path_of(self.endpoints[wanted[0]])
         else:
             query += [("stream", name) for name in wanted]
         if after is not None:
