@@ -39,6 +39,8 @@ __all__ = ["MultiStreamManager", "MultiStreamMiddleware"]
 
 logger = logging.getLogger("multistream_asgi")
 
+_NO_STORE = {"cache-control": "no-store"}  # a 204, a 404 and a 405 are cached by default
+
 
 class MultiStreamManager:
     """Serves the registered streams of many entities over Server-Sent Events.
@@ -274,7 +276,7 @@ class MultiStreamManager:
                 and match.dialect == "events"
                 and subscription.has_seen_everything()
             ):
-                return await Response(status_code=204)(scope, receive, send)
+                return await Response(None, 204, _NO_STORE)(scope, receive, send)
             subscription.connection = connection
             await send_stream(receive, send, subscription, config)
         finally:
@@ -323,7 +325,7 @@ class MultiStreamManager:
 
 
 async def _refuse(refused: Refused, scope: Scope, receive: Receive, send: Send) -> None:
-    headers = {"cache-control": "no-store", **refused.headers}
+    headers = {**_NO_STORE, **refused.headers}
     await PlainTextResponse(f"{refused.reason}\n", refused.status, headers)(scope, receive, send)
 
 

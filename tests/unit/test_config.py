@@ -10,6 +10,10 @@ import pytest
 from multistream_asgi import Limits, MultiStreamManager, StreamConfig, StreamEndpoint
 
 
+def made(cls: Any, name: str, value: Any) -> Any:
+    return cls(**{name: value})
+
+
 def test_the_defaults_are_valid_and_the_first_seven_are_positional() -> None:
     config = StreamConfig(30.0, None, False, "hello", False, "bye", True)
     assert (config.heartbeat_interval, config.initial_message, config.debug) == (
@@ -19,7 +23,7 @@ def test_the_defaults_are_valid_and_the_first_seven_are_positional() -> None:
     )
     assert StreamConfig().mode == "log"
     with pytest.raises(TypeError):
-        StreamConfig(30.0, None, False, "hello", False, "bye", True, "state")  # type: ignore[misc]
+        StreamConfig(30.0, None, False, "hello", False, "bye", True, "state")  # type: ignore[call-arg]
     with pytest.raises(FrozenInstanceError):
         config.mode = "state"  # type: ignore[misc]
 
@@ -30,32 +34,32 @@ def test_the_defaults_are_valid_and_the_first_seven_are_positional() -> None:
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), "1", True])
 def test_a_number_that_is_none_names_its_setting(name: str, value: Any) -> None:
     with pytest.raises((ValueError, TypeError), match=name):
-        StreamConfig(**{name: value})
+        made(StreamConfig, name, value)
 
 
 @pytest.mark.parametrize("name", ["linger", "final_ttl", "restarts"])
 def test_zero_is_a_time_to_linger_but_less_is_not(name: str) -> None:
-    assert getattr(StreamConfig(**{name: 0}), name) == 0
+    assert getattr(made(StreamConfig, name, 0), name) == 0
     with pytest.raises(ValueError, match=name):
-        StreamConfig(**{name: -1})
+        made(StreamConfig, name, -1)
 
 
 @pytest.mark.parametrize("name", ["heartbeat_interval", "timeout", "max_rate", "linger"])
 def test_none_turns_it_off(name: str) -> None:
-    assert getattr(StreamConfig(**{name: None}), name) is None
+    assert getattr(made(StreamConfig, name, None), name) is None
 
 
 @pytest.mark.parametrize("name", ["history", "retry_ms", "restarts"])
 def test_counts_are_whole(name: str) -> None:
     with pytest.raises(TypeError, match=name):
-        StreamConfig(**{name: 1.5})
+        made(StreamConfig, name, 1.5)
 
 
 @pytest.mark.parametrize("name", ["initial_message", "close_message"])
 @pytest.mark.parametrize("value", ["a\nb", "a\rb", "\0", "\ud800", None])
 def test_a_message_is_one_line(name: str, value: Any) -> None:
     with pytest.raises((ValueError, TypeError), match=name):
-        StreamConfig(**{name: value})
+        made(StreamConfig, name, value)
 
 
 def test_a_mode_is_one_of_two() -> None:
@@ -65,10 +69,10 @@ def test_a_mode_is_one_of_two() -> None:
 
 @pytest.mark.parametrize("field", [field.name for field in fields(Limits)])
 def test_every_limit_can_be_turned_off_and_none_is_zero(field: str) -> None:
-    assert getattr(Limits(**{field: None}), field) is None
+    assert getattr(made(Limits, field, None), field) is None
     for value in (0, -1, "1", True):
         with pytest.raises((ValueError, TypeError), match=field):
-            Limits(**{field: value})
+            made(Limits, field, value)
 
 
 async def source(entity_id: str) -> Any:
