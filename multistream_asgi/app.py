@@ -255,9 +255,10 @@ class MultiStreamManager:
         receive: Receive,
         send: Send,
     ) -> None:
+        head = scope["method"] == "HEAD"
         try:
             await authorize(self._authorize, scope, match.topics)
-            if scope["method"] == "HEAD":
+            if head:
                 return await send_headers(send)
             config = self._connection_config(match)
             subscription = await subscribe(hub, match, self.endpoints, config, entities)
@@ -267,7 +268,7 @@ class MultiStreamManager:
             return await send_busy(send, hub.retry_ms())
         except Exception:
             logger.exception("a request for %s failed before its stream began", scope["path"])
-            return await send_busy(send, hub.retry_ms())
+            return await (send_headers(send) if head else send_busy(send, hub.retry_ms()))
         kind = "many" if match.many else str(match.topics[0])
         connection = self.connection_registry.add(kind, match.topics)
         try:

@@ -95,6 +95,13 @@ class TopicLog:
         """Whether a viewer that has read up to `seq` has lost events that count."""
         return self.floor > seq and self.config.mode == "log"
 
+    def only(self, seq: int) -> Entry | None:
+        """The one entry above `seq`; None when there are none or more, or the topic has ended."""
+        entries = self.entries
+        if not entries or self.ended is not None or entries[-1].seq <= seq:
+            return None
+        return entries[-1] if len(entries) == 1 or entries[-2].seq <= seq else None
+
     def since(self, seq: int) -> list[Entry]:
         """The entries above `seq`, oldest first."""
         found = []

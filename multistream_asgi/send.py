@@ -30,16 +30,18 @@ async def send_stream(
     """
     async with anyio.create_task_group() as tasks:
         subscription.on_stuck = tasks.cancel_scope.cancel
-        tasks.start_soon(_until_disconnect, receive, tasks.cancel_scope)
-        # An OSError is how a server may tell that the client has gone (ASGI 2.4).
-        with contextlib.suppress(OSError):
-            await _write(send, subscription, config)
+        tasks.start_soon(_until_done, send, subscription, config, tasks.cancel_scope)
+        while (await receive())["type"] != "http.disconnect":
+            pass
         tasks.cancel_scope.cancel()
 
 
-async def _until_disconnect(receive: Receive, scope: anyio.CancelScope) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+async def _until_done(
+    send: Send, subscription: Subscription, config: StreamConfig, scope: anyio.CancelScope
+) -> None:
+    # An OSError is how a server may tell that the client has gone (ASGI 2.4).
+    with contextlib.suppress(OSError):
+        await _write(send, subscription, config)
     scope.cancel()
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from operator import itemgetter
 
-import anyio
-
 from .config import StreamConfig, StreamEndpoint
 from .connections import SSEConnection
 from .entities import Entities
@@ -17,6 +15,7 @@ from .log import Entry, TopicLog
 from .match import Match
 from .types import ResetReason
 from .viewers import Full
+from .waker import make_waker
 
 __all__ = ["Subscription", "subscribe"]
 
@@ -31,7 +30,7 @@ class Subscription:
     """
 
     __slots__ = (
-        "_dirty", "_floors", "_form", "_goodbye", "_hub", "_max_bytes", "_notices", "_wake",
+        "_dirty", "_floors", "_form", "_goodbye", "_hub", "_max_bytes", "_notices", "_waker",
         "beat", "config", "connection", "done", "ends_at", "gave_up", "last", "lives", "on_stuck",
         "period", "sending", "seq",
     )  # fmt: skip
@@ -47,7 +46,7 @@ class Subscription:
         self._floors: dict[TopicLog, int] = {}
         self._dirty: dict[TopicLog, None] = {}
         self._notices: list[bytes] = []
-        self._wake = anyio.Event()
+        self._waker = make_waker()
         self._max_bytes = hub.limits.max_send_bytes
         self._goodbye: int | None = None
         # Time, as the hub's ticks see it
@@ -64,7 +63,7 @@ class Subscription:
 
     def wake(self, log: TopicLog) -> None:
         self._dirty[log] = None
-        self._wake.set()
+        self._waker.wake()
 
     def tick(self, now: float) -> None:
         timeout, interval = self._hub.limits.send_timeout, self.config.heartbeat_interval
@@ -75,14 +74,14 @@ class Subscription:
         elif self.ends_at is not None and now >= self.ends_at:
             self._notices.append(retry(self._hub.retry_ms()))
             self.done = True
-            self._wake.set()
+            self._waker.wake()
         elif interval is not None and now - self.last >= interval:
             self.beat = True
-            self._wake.set()
+            self._waker.wake()
 
     def say_goodbye(self, retry_ms: int) -> None:
         self._goodbye = retry_ms
-        self._wake.set()
+        self._waker.wake()
 
     # What the sender calls
 
@@ -94,15 +93,17 @@ class Subscription:
 
     async def wait(self) -> None:
         """Return when there may be something to take, or it is time for a heartbeat."""
-        await self._wake.wait()
+        await self._waker.wait()
 
     def take(self) -> bytes:
         """Every frame that waits, joined, up to `max_send_bytes`; empty when none does.
 
         Moves the position past them. Sets `done` once the last frame of this stream is taken.
         """
-        if self._wake.is_set():
-            self._wake = anyio.Event()
+        if len(self._dirty) == 1 and not self._notices and self._goodbye is None:
+            frame = self._next()
+            if frame is not None:
+                return frame
         out, self._notices = self._notices, []
         if self._dirty:
             waiting = self._waiting(out)
@@ -124,6 +125,22 @@ class Subscription:
                 out.append(shutdown(self._goodbye))
                 self.done = True
         return b"".join(out)
+
+    def _next(self) -> bytes | None:
+        """The frame of the one event that waits in the one log, or None where it is not so simple.
+
+        This is the way of nearly every event: its viewer has read all but the newest.
+        """
+        (log,) = self._dirty
+        entry = log.only(self.seq)
+        floor = self._floors.get(log)
+        if entry is None or floor is None or log.floor > max(floor, self.seq):
+            return None
+        self._dirty.clear()
+        self.seq = entry.seq
+        if self.connection is not None:
+            self.connection.message_count += 1
+        return log.frame(entry, self._form)
 
     def _waiting(self, out: list[bytes]) -> list[_Waiting]:
         waiting: list[_Waiting] = []

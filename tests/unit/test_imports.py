@@ -32,6 +32,7 @@ LAYERS = {
         "source_kinds",
         "sources",
         "viewers",
+        "waker",
     ],
     4: ["send", "subscribe"],
     5: ["app"],
