@@ -301,12 +301,12 @@ class MultiStreamManager:
 
     @contextlib.asynccontextmanager
     async def lifespan(self, app: Any = None) -> AsyncIterator[None]:
-        """For `Starlette(lifespan=manager.lifespan)`: open, and drain at the end."""
-        await self._lifetime.start()
+        """For `Starlette(lifespan=manager.lifespan)`: open, and at the end drain and close."""
+        await self._lifetime.open()
         try:
             yield
         finally:
-            await self.drain()
+            await self._lifetime.stop()
 
     async def drain(
         self, *, timeout: float | None = DRAIN_TIMEOUT, spread: float = DRAIN_SPREAD

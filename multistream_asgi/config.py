@@ -43,6 +43,7 @@ class StreamConfig:
     close_message: str = "Connection closed"
     """The comment before `event: close`."""
     debug: bool = False
+    """Log, at INFO, when a source starts and when it is closed."""
     mode: Literal["log", "state"] = field(default="log", kw_only=True)
     """`log`: every event counts. `state`: only the newest does, and a slow viewer skips to it."""
     history: int = field(default=256, kw_only=True)

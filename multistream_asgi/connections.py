@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from itertools import count
@@ -11,6 +12,9 @@ from typing import Any
 from .events import Topic
 
 __all__ = ["ConnectionRegistry", "SSEConnection"]
+
+
+logger = logging.getLogger("multistream_asgi")
 
 
 class SSEConnection:
@@ -58,7 +62,7 @@ class ConnectionRegistry:
     """Every open connection of the managers that share it.
 
     A connection's type is the text of its topic, `progress:job1`, or `many` where it carries
-    several topics.
+    several topics. With `debug` their coming and going is logged at INFO.
     """
 
     def __init__(self, debug: bool = False) -> None:
@@ -80,6 +84,8 @@ class ConnectionRegistry:
             raise ValueError(f"connection_id: {connection_id!r} is in use")
         connection = SSEConnection(connection_id, connection_type, topics, metadata)
         self.connections[connection_id] = connection
+        if self.debug:
+            logger.info("connection %s is open", connection_id)
         return connection
 
     def remove(self, connection_id: str) -> None:
@@ -87,6 +93,8 @@ class ConnectionRegistry:
         connection = self.connections.pop(connection_id, None)
         if connection is not None:
             connection.open = False
+            if self.debug:
+                logger.info("connection %s is closed", connection_id)
 
     async def add_connection(
         self,

@@ -285,6 +285,8 @@ class Hub:
         # that covers what was published before the run can, and nothing it covers is sent again.
         entries = live.log.entries
         live.log.floor = entries[0].seq if entries else self.broker.head + 1
+        if self.config_of(endpoint).debug:
+            logger.info("the source of %s starts", topic)
         live.source = RunningSource(
             source,
             endpoint,
@@ -305,6 +307,8 @@ class Hub:
     def _source_done(self, live: LiveTopic) -> None:
         topic, source = live.log.topic, live.source
         live.source = None
+        if self.config_of(live.endpoint).debug:
+            logger.info("the source of %s is closed", topic)
         closing = self.closing.get(topic)
         if closing is not None and source is not None:
             closing.discard(source.task)
@@ -329,6 +333,11 @@ class Hub:
         await self.sources_closed()
         with anyio.move_on_after(self._drained_at - self.clock.now()):
             await self.viewers.gone()
+
+    async def close(self) -> None:
+        """Stop the clocks and close the broker. Called after a drain."""
+        self.clock.stop()
+        await self.broker.close()
 
     def retry_ms(self, spread: float = 0.0) -> int:
         """A reconnection time with some chance in it, so that clients do not come all at once."""

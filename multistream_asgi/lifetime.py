@@ -34,19 +34,22 @@ class Lifetime:
     async def open(self) -> Hub:
         """The hub of this event loop. Raises `RuntimeError` while another loop's still runs."""
         token = current_token()
-        if self._hub is None or self._token != token:
-            if self._token is not None and is_running(self._token):
+        if self._token != token:
+            if self._hub is not None and self._token is not None and is_running(self._token):
                 raise RuntimeError("a manager serves one event loop, and this is another one")
-            self._token, self._serving = token, 0
+            self._token, self._hub, self._serving = token, None, 0
+        if self._hub is None:
             self._hub = self._make()
             await self._hub.broker.open(self._hub)
         return self._hub
 
-    async def start(self) -> None:
-        """Begin a lifespan: what an earlier one in this event loop has drained serves again."""
-        if self._hub is not None and self._hub.draining:
-            self._hub = self._token = None
-        await self.open()
+    async def stop(self) -> None:
+        """End a lifespan: drain, and leave no task behind. What comes later begins anew."""
+        hub = self._hub
+        if hub is not None:
+            await hub.drain(DRAIN_TIMEOUT, DRAIN_SPREAD)
+            await hub.close()
+            self._hub = None
 
     async def drain(self, timeout: float | None, spread: float) -> None:
         """Drain the hub, where there is one."""
@@ -78,9 +81,9 @@ class Lifetime:
         async def receive_and_act() -> Message:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                await self.start()
+                await self.open()
             elif message["type"] == "lifespan.shutdown":
-                await self.drain(DRAIN_TIMEOUT, DRAIN_SPREAD)
+                await self.stop()
             return message
 
         if app is not None:

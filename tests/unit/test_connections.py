@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from multistream_asgi import ConnectionRegistry, Topic
@@ -63,3 +65,13 @@ async def test_the_earlier_names_work() -> None:
         await registry.add_connection("mine")
     await registry.remove_connection(connection.connection_id)
     assert registry.get_connections() == [named]
+
+
+def test_with_debug_coming_and_going_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "multistream_asgi")
+    quiet = ConnectionRegistry()
+    quiet.remove(quiet.add("log:a").connection_id)
+    assert not caplog.messages
+    registry = ConnectionRegistry(debug=True)
+    registry.remove(registry.add("log:a").connection_id)
+    assert caplog.messages == ["connection log:a#1 is open", "connection log:a#1 is closed"]
