@@ -16,7 +16,7 @@ from .config import Limits, StreamConfig, StreamEndpoint
 from .connections import ConnectionRegistry
 from .entities import Entities
 from .errors import Refused, TopicEnded
-from .events import Cursor, Topic, text_of
+from .events import Cursor, Topic, check_text, text_of
 from .hub import Hub
 from .lifetime import DRAIN_SPREAD, DRAIN_TIMEOUT, Lifetime
 from .match import Match, Routes
@@ -112,7 +112,7 @@ class MultiStreamManager:
         """
 
         def register(source: DataSource) -> DataSource:
-            suffix = f"_{name}" if path_suffix is None else path_suffix
+            suffix = "_" + check_text(name, "name") if path_suffix is None else path_suffix
             self.register_endpoint(StreamEndpoint(name, suffix, source, **options))
             return source
 
@@ -154,7 +154,7 @@ class MultiStreamManager:
         """
         endpoint, topic = self._topic(stream, entity_id)
         hub = await self._lifetime.open()
-        seq = await hub.publish(endpoint, topic, data)
+        seq = await hub.publish(endpoint, topic, data, reopen=True)
         return Cursor(hub.broker.epoch, hub.broker.head if seq is None else seq)
 
     async def finish(self, stream: str, entity_id: str, data: Any = None) -> None:
@@ -166,7 +166,7 @@ class MultiStreamManager:
         endpoint, topic = self._topic(stream, entity_id)
         hub = await self._lifetime.open()
         try:
-            await hub.publish(endpoint, topic, data, ends="done")
+            await hub.publish(endpoint, topic, data, ends="done", reopen=data is not None)
         except TopicEnded:
             if data is not None:
                 raise

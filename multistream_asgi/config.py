@@ -106,7 +106,7 @@ class StreamEndpoint:
 
     def __post_init__(self) -> None:
         try:
-            Topic(self.name, "x")
+            object.__setattr__(self, "name", Topic(self.name, "x").stream)
         except (ValueError, TypeError) as error:
             raise type(error)(str(error).replace("stream", "name", 1)) from None
         suffix = check_text(self.path_suffix, "path_suffix")

@@ -30,7 +30,10 @@ _LINE_BREAK_OR_NUL = re.compile(r"[\r\n\0]")
 
 
 def check_text(value: object, argument: str) -> str:
-    """Return `value` if it is a string that UTF-8 can carry; the errors name `argument`."""
+    """Return `value` as a plain `str` if UTF-8 can carry it; the errors name `argument`.
+
+    A plain one, for a member of a `str, Enum` is written by its name wherever it is formatted.
+    """
     if not isinstance(value, str):
         raise TypeError(f"{argument} must be a str, not {type(value).__name__}")
     if not value.isascii():
@@ -38,7 +41,7 @@ def check_text(value: object, argument: str) -> str:
             value.encode()
         except UnicodeEncodeError:
             raise ValueError(f"{argument} holds characters that UTF-8 cannot encode") from None
-    return value
+    return value if type(value) is str else str.__str__(value)
 
 
 def utf8_size(text: str) -> int:
@@ -54,12 +57,12 @@ class Topic:
     entity_id: str
 
     def __post_init__(self) -> None:
-        check_text(self.stream, "stream")
+        for argument in ("stream", "entity_id"):
+            object.__setattr__(self, argument, check_text(getattr(self, argument), argument))
         if not _STREAM_NAME.fullmatch(self.stream):
             raise ValueError(
                 f"stream must be one or more of letters, digits and . _ ~ -, not {self.stream!r}"
             )
-        check_text(self.entity_id, "entity_id")
         if not self.entity_id:
             raise ValueError("entity_id must not be empty")
         if _CONTROL.search(self.entity_id):
@@ -152,12 +155,12 @@ def _is_server_sent_event(data: Any) -> bool:
 
 
 def _event_name(name: object) -> str:
-    check_text(name, "event")
-    if not name or _LINE_BREAK_OR_NUL.search(str(name)):
+    text = check_text(name, "event")
+    if not text or _LINE_BREAK_OR_NUL.search(text):
         raise ValueError("event: a name must not be empty or hold CR, LF or NUL")
-    if name in RESERVED_NAMES:
-        raise ValueError(f"event: {name!r} has a meaning of its own")
-    return str(name)
+    if text in RESERVED_NAMES:
+        raise ValueError(f"event: {text!r} has a meaning of its own")
+    return text
 
 
 def _json(data: Any) -> str:

@@ -98,17 +98,41 @@ class Hub:
         return endpoint.config or self.default_config
 
     async def publish(
-        self, endpoint: StreamEndpoint, topic: Topic, data: Any, *, ends: Ends | None = None
+        self,
+        endpoint: StreamEndpoint,
+        topic: Topic,
+        data: Any,
+        *,
+        ends: Ends | None = None,
+        reopen: bool = False,
     ) -> int | None:
         """Transform, render and store a datum; return its seq, or None if there was none to send.
 
-        Raises `TopicEnded`, and `ValueError`/`TypeError` for data that cannot be sent.
+        With `reopen` a topic that ended because its entity was found inactive begins anew: who
+        asks for an entity before it is there must not mute it. Raises `TopicEnded`, and
+        `ValueError`/`TypeError` for data that cannot be sent.
         """
         if data is not None:
             data = await transform(
                 endpoint, data, entity_id=topic.entity_id, final=ends is not None
             )
+        try:
+            return await self._store(endpoint, topic, data, ends)
+        except TopicEnded:
+            if not reopen or not await self._reopened(topic):
+                raise
         return await self._store(endpoint, topic, data, ends)
+
+    async def _reopened(self, topic: Topic) -> bool:
+        live = self.topics.get(topic)
+        if live is not None:
+            inactive = live.log.ended == "inactive"
+            if inactive:
+                self.reopen(live)
+            return inactive
+        *_, last = (await self.broker.attach(topic)).events
+        self.broker.detach(topic, forget=last.ends == "inactive")
+        return last.ends == "inactive"
 
     def end_soon(self, live: LiveTopic, entities: Entities) -> None:
         """End a topic whose entity was found inactive while its source runs.

@@ -72,7 +72,11 @@ class Routes:
         root: str = scope.get("root_path", "").rstrip("/")
         found = self._find(path)
         if found is False and root and path.startswith(root):
-            found = self._find(path[len(root) :])
+            # A mount adds its own path to the server's root path, so that may end at any slash.
+            cut = len(root)
+            while found is False and cut > 0:
+                found = self._find(path[cut:])
+                cut = root.rfind("/", 0, cut)
         return found
 
     def _find(self, path: str) -> StreamEndpoint | bool:
@@ -133,7 +137,7 @@ class Routes:
         if single:
             path = self.path_of(self.endpoints[wanted[0]])
         else:
-            query += [("stream", name) for name in wanted]
+            query += [("stream", self.endpoints[name].name) for name in wanted]
         if after is not None:
             query.append(("after", after))
         if dialect is not None:

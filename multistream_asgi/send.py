@@ -46,6 +46,7 @@ async def _until_done(
 
 
 async def _write(send: Send, subscription: Subscription, config: StreamConfig) -> None:
+    subscription.mark_sending()  # a server may wait for its client here already
     await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
     # Middlewares hold the headers back until the first bytes, so some go out at once.
     chunk = _first(config) + subscription.take()
@@ -58,7 +59,7 @@ async def _write(send: Send, subscription: Subscription, config: StreamConfig) -
         if subscription.done:
             break
         if chunk and pause is not None:
-            await anyio.sleep(pause)
+            await subscription.rest(pause)
         chunk = subscription.take()
         if not chunk and not subscription.done:
             await subscription.wait()

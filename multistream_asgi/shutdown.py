@@ -22,6 +22,8 @@ __all__ = ["watch"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+_Handler = Callable[[int, FrameType | None], Any]
+
 
 def watch(on_shutdown: Callable[[], object]) -> Callable[[], None]:
     """Call `on_shutdown` in the running event loop when the process is asked to stop.
@@ -29,37 +31,50 @@ def watch(on_shutdown: Callable[[], object]) -> Callable[[], None]:
     Only handlers that a server has set are called through: where there is none, and outside the
     main thread, this does nothing, and `drain` or lifespan must be used. Returns what undoes it.
     """
-    undo: list[Callable[[], None]] = []
+    links: list[_Link] = []
     if threading.current_thread() is threading.main_thread():
         token = current_token()
         for number in _SIGNALS:
             before = signal.getsignal(number)
             if callable(before) and before is not signal.default_int_handler:
-                undo.append(_chain(number, before, lambda: call_soon(token, on_shutdown)))
+                links.append(_Link(number, before, lambda: call_soon(token, on_shutdown)))
 
     def unwatch() -> None:
-        for one in undo:
-            one()
+        for link in links:
+            link.undo()
 
     return unwatch
 
 
-def _chain(
-    number: signal.Signals, before: Callable[[int, FrameType | None], Any], tell: Callable[[], None]
-) -> Callable[[], None]:
-    telling = True
+class _Link:
+    """A handler in front of the one that was there before."""
 
-    def handle(signum: int, frame: FrameType | None) -> None:
-        if telling:
+    def __init__(self, number: signal.Signals, before: _Handler, tell: Callable[[], None]) -> None:
+        self._number = number
+        self._before = before
+        self._tell: Callable[[], None] | None = tell
+        signal.signal(number, self)
+
+    def __call__(self, signum: int, frame: FrameType | None) -> None:
+        if self._tell is not None:
             with contextlib.suppress(RuntimeError):  # the event loop has gone already
-                tell()
-        before(signum, frame)
+                self._tell()
+        self._before(signum, frame)
 
-    def undo() -> None:
-        nonlocal telling
-        telling = False  # somebody may have chained on top of ours, so it may have to stay
-        if signal.getsignal(number) is handle:
-            signal.signal(number, before)
+    def undo(self) -> None:
+        """Take this link out, and those that had to stay because of what stood on top of them."""
+        self._tell = None
+        top = signal.getsignal(self._number)
+        wanted = _wanted(top)
+        if wanted is not top:
+            signal.signal(self._number, wanted)
+        while isinstance(wanted, _Link):
+            wanted._before = _wanted(wanted._before)
+            wanted = wanted._before
 
-    signal.signal(number, handle)
-    return undo
+
+def _wanted(handler: Any) -> Any:
+    """The first handler of a chain that is not a link of ours which is undone."""
+    while isinstance(handler, _Link) and handler._tell is None:
+        handler = handler._before
+    return handler

@@ -90,6 +90,7 @@ class _Thread:
         self._error: BaseException | None = None
         self._async_items: Any = None
         self._ended = anyio.Event()
+        self._emitting = anyio.CancelScope()
 
     async def run(self) -> Any:
         """Iterate what the source returns; return it instead where only a loop can run it."""
@@ -101,6 +102,7 @@ class _Thread:
             await self._ended.wait()
         except BaseException:
             self._stop = True
+            self._emitting.cancel()
             with anyio.move_on_after(self._close_timeout, shield=True) as scope:
                 await self._ended.wait()
             if scope.cancelled_caught:
@@ -134,9 +136,15 @@ class _Thread:
     def _iterate(self, items: Iterator[Any], token: EventLoopToken) -> None:
         try:
             for item in items:
-                if self._stop or not from_thread.run(self._emit, item, token=token):
+                if self._stop or not from_thread.run(self._emit_here, item, token=token):
                     break
         finally:
             close = getattr(items, "close", None)
             if close is not None:
                 close()
+
+    async def _emit_here(self, item: Any) -> bool:
+        # In a task of its own: what stops the source has to reach it too.
+        with anyio.CancelScope() as self._emitting:
+            return not self._stop and await self._emit(item)
+        return False

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from operator import itemgetter
 
+import anyio
+
 from .config import StreamConfig, StreamEndpoint
 from .connections import SSEConnection
 from .entities import Entities
@@ -30,9 +32,9 @@ class Subscription:
     """
 
     __slots__ = (
-        "_dirty", "_floors", "_form", "_goodbye", "_hub", "_max_bytes", "_notices", "_waker",
-        "beat", "config", "connection", "done", "ends_at", "gave_up", "last", "lives", "on_stuck",
-        "period", "sending", "seq",
+        "_dirty", "_farewell", "_floors", "_form", "_goodbye", "_hub", "_max_bytes", "_notices",
+        "_waker", "beat", "config", "connection", "done", "ends_at", "gave_up", "last", "lives",
+        "on_stuck", "period", "sending", "seq",
     )  # fmt: skip
 
     def __init__(self, hub: Hub, match: Match, config: StreamConfig) -> None:
@@ -49,6 +51,7 @@ class Subscription:
         self._waker = make_waker()
         self._max_bytes = hub.limits.max_send_bytes
         self._goodbye: int | None = None
+        self._farewell: anyio.Event | None = None
         # Time, as the hub's ticks see it
         self.beat = False
         self.sending = False
@@ -81,6 +84,8 @@ class Subscription:
 
     def say_goodbye(self, retry_ms: int) -> None:
         self._goodbye = retry_ms
+        if self._farewell is not None:
+            self._farewell.set()
         self._waker.wake()
 
     # What the sender calls
@@ -94,6 +99,13 @@ class Subscription:
     async def wait(self) -> None:
         """Return when there may be something to take, or it is time for a heartbeat."""
         await self._waker.wait()
+
+    async def rest(self, seconds: float) -> None:
+        """Return when `seconds` have passed, or there is a farewell to send."""
+        if self._goodbye is None:
+            self._farewell = anyio.Event()
+            with anyio.move_on_after(seconds):
+                await self._farewell.wait()
 
     def take(self) -> bytes:
         """Every frame that waits, joined, up to `max_send_bytes`; empty when none does.

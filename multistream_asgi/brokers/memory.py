@@ -36,7 +36,7 @@ class MemoryBroker(Broker):
 
     Guarantees: everything in `Broker`. Every call is done when it returns, without a switch to
     another task. The epoch is new with every `open`, so a cursor from before a restart is always
-    noticed. A topic that nobody is attached to is dropped `Keep.seconds` after its last event;
+    noticed. A topic is dropped `Keep.seconds` after its last event or the last `detach`, the later;
     beyond `max_topics` the ended ones among those go first, oldest first.
     """
 
@@ -119,6 +119,7 @@ class MemoryBroker(Broker):
         if forget or stored.keep is None:
             self._drop(topic, stored)
         else:
+            stored.expires_at = self._clock.now() + stored.keep.seconds
             self._expire_later(topic, stored)
 
     async def latest(self, topic: Topic) -> tuple[Event | None, int]:

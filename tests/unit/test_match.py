@@ -65,7 +65,7 @@ def match(path: str, query: str = "id=a", limits: Limits | None = None, **option
         ("/stream", "/stream_progress", "/api", "progress"),
         ("/stream/", "/stream/_progress", "/stream", "progress"),
         ("/stream/", "/stream/", "/stream", True),
-        ("/stream/", "/api/stream/_progress", "/api/stream", False),
+        ("/stream/", "/api/stream/_progress", "/api/stream", "progress"),
         ("/api/stream/", "/api/stream/_progress", "/api/stream", "progress"),
         ("", "/log", "", "log"),
         ("", "", "", True),

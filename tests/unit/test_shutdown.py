@@ -62,6 +62,28 @@ async def test_a_handler_set_on_top_of_ours_still_works_when_we_are_gone(called:
     assert told == []
 
 
+async def test_two_that_are_undone_in_the_order_they_came_leave_nothing(called: list[str]) -> None:
+    servers = signal.getsignal(signal.SIGTERM)
+    first, second = watch(lambda: None), watch(lambda: None)
+    first()
+    second()
+    assert signal.getsignal(signal.SIGTERM) is servers
+
+
+async def test_the_chain_does_not_grow_while_at_any_time_somebody_watches(
+    called: list[str],
+) -> None:
+    """As two managers do whose requests overlap; a long chain would end in a RecursionError."""
+    unwatch = watch(lambda: None)
+    for _ in range(2000):
+        later = watch(lambda: None)
+        unwatch()
+        unwatch = later
+    signal.raise_signal(signal.SIGTERM)
+    assert called == ["server"]
+    unwatch()
+
+
 @pytest.mark.parametrize("handler", [signal.SIG_DFL, signal.SIG_IGN, signal.default_int_handler])
 async def test_where_no_server_has_set_a_handler_nothing_is_touched(
     handler: Any, called: list[str]

@@ -1,0 +1,14 @@
+"""Tests here run on virtual time, unless they ask for `real_time`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.asgi.virtual_time import BACKENDS
+
+
+@pytest.fixture(scope="session", params=BACKENDS)
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    return BACKENDS[request.param]
