@@ -108,15 +108,19 @@ class MultiStreamManager(_Manager):
         stream_name: str,
         *content: Any,
         wrapper: Wrapper | None = None,
+        active: bool = True,
         **attrs: Any,
     ) -> Any:
         """An element that shows one topic of the connection it lies in, `content` until then.
 
-        Its id is the topic's, `<entity>-<stream>`, unless `attrs` say otherwise.
+        Its id is the topic's, `<entity>-<stream>`, unless `attrs` say otherwise. With
+        `active=False` it is the same element for an entity that has ended, and stays as it is.
         """
         endpoint = self._endpoint(stream_name)
         topic = Topic(endpoint.name, str(entity_id))
-        given = {"id": self._dom_id(endpoint, topic), "sse_swap": str(topic)}
+        given = {"id": self._dom_id(endpoint, topic)}
+        if active:
+            given["sse_swap"] = str(topic)
         return (wrapper or Span)(*content, **{**given, **attrs})
 
     def _endpoint(self, stream_name: str) -> StreamEndpoint:
@@ -226,21 +230,18 @@ def create_multi_stream_row(
     """
     elements = {}
     for stream in streams:
-        name = stream["name"]
-        topic = Topic(name, str(entity_id))
-        cell_id = stream.get("cell_id") or manager._dom_id(manager._endpoint(name), topic)
+        name, live = stream["name"], active and stream.get("active", True)
         content = stream.get("initial_content")
         children = () if content is None else tuple(content if _many(content) else [content])
-        wrapper = stream.get("wrapper") or Span
-        if not (active and stream.get("active", True)):
-            elements[name] = wrapper(*children, id=cell_id)
-        elif one_connection:
-            elements[name] = manager.create_cell(
-                entity_id, name, *children, wrapper=wrapper, id=cell_id
-            )
-        else:
-            element = manager.create_element(entity_id, name, cell_id, wrapper)
-            elements[name] = element(*children) if children else element
+        wrapper = stream.get("wrapper")
+        own = {"id": stream["cell_id"]} if stream.get("cell_id") else {}
+        cell = manager.create_cell(
+            entity_id, name, *children, wrapper=wrapper, active=live and one_connection, **own
+        )
+        if live and not one_connection:
+            element = manager.create_element(entity_id, name, cell.attrs["id"], wrapper)
+            cell = element(*children) if children else element
+        elements[name] = cell
     return row_builder(entity_id, elements)
 
 

@@ -70,6 +70,8 @@ def test_one_connection_and_its_cells() -> None:
     assert cell.attrs["sse-swap"] == "progress:job%201"
     assert cell.attrs["id"] == "job_201-progress"
     assert cell.children == ("0 %",)
+    ended = manager.create_cell("job 1", "progress", "100 %", wrapper=Td, active=False)
+    assert ended.attrs == {"id": "job_201-progress"}
 
 
 def test_no_entities_open_no_connection() -> None:
