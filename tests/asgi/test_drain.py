@@ -98,6 +98,8 @@ async def test_a_stuck_viewer_holds_a_drain_up_no_longer_than_its_timeout() -> N
         before = anyio.current_time()
         await manager.drain(timeout=1.5)
         assert anyio.current_time() - before == pytest.approx(1.5, abs=0.1)
+        await settle()
+        assert conn.returned, "a server waits for its requests before it stops"
 
 
 async def test_a_source_that_will_not_close_holds_it_up_no_longer_either() -> None:
@@ -224,3 +226,27 @@ async def test_managers_that_stop_serving_in_the_order_they_began(heard: list[in
         signal.raise_signal(signal.SIGTERM)
         assert [e.type for e in await second.until_closed()] == ["shutdown"]
     assert heard == [signal.SIGTERM]
+
+
+async def test_a_request_left_over_from_before_does_not_deafen_a_later_lifespan(
+    heard: list[int],
+) -> None:
+    """It ends while the later one's requests are served, and they must still hear of a signal."""
+    asked, go = anyio.Event(), anyio.Event()
+
+    async def get_entity(entity_id: str) -> str:
+        if entity_id == "slow":
+            asked.set()
+            await go.wait()
+        return entity_id
+
+    manager = manager_of("progress", get_entity=get_entity)
+    async with connect(manager, "/stream_progress?id=slow") as old:
+        async with manager.lifespan():
+            await asked.wait()
+        async with manager.lifespan(), connect(manager, ONE) as new:
+            await settle()
+            go.set()
+            await old.until_returned()
+            signal.raise_signal(signal.SIGTERM)
+            assert [e.type for e in await new.until_closed()] == ["shutdown"]

@@ -197,6 +197,53 @@ async def test_a_source_that_still_runs_has_the_last_word(jobs: Jobs) -> None:
                 ]
 
 
+async def test_a_source_that_runs_on_for_an_entity_that_is_done_is_ended_after_linger(
+    jobs: Jobs,
+) -> None:
+    """Noticed when somebody comes; until then nobody has asked."""
+    jobs.jobs["a"] = Job("backup")
+    feed = Feed("99 %")
+    manager = served(jobs, feed, linger=5)
+    async with connect(manager, ONE) as first:
+        await first.next_event()
+        jobs.jobs["a"].state = "done"
+        await anyio.sleep(100)
+        assert not first.complete
+        async with connect(manager, ONE) as second, connect(manager, ONE) as third:
+            await anyio.sleep(4)
+            assert not second.complete
+            for conn in (first, second, third):
+                assert said(await conn.until_closed())[-2:] == [
+                    ("message", "backup is done"),
+                    ("close", "done"),
+                ]
+    await settle()
+    assert [run.closed for run in feed.runs] == [1]
+
+
+@pytest.mark.parametrize("what", ["active again", "left", "lingers for ever"])
+async def test_it_is_not_ended_when_it_is(jobs: Jobs, what: str) -> None:
+    jobs.jobs["a"] = Job("backup")
+    feed = Feed("1 %")
+    manager = served(jobs, feed, linger=None if what == "lingers for ever" else 5)
+    async with connect(manager, ONE) as first:
+        await first.next_event()
+        jobs.jobs["a"].state = "done"
+        async with connect(manager, ONE) as second:
+            await second.next_event()
+        if what == "active again":
+            jobs.jobs["a"].state = "running"
+        if what == "left":
+            await first.disconnect()
+        await anyio.sleep(50)
+        if what == "left":
+            assert not feed.open
+            assert manager.connection_registry.get_stats()["total"] == 0
+        else:
+            assert not first.complete
+            assert feed.open == 1
+
+
 async def test_a_final_form_that_fails_is_a_failure_without_its_text(jobs: Jobs) -> None:
     manager = manager_of(
         Feed().endpoint(transform_fn=lambda job, final: job.secret), **jobs.options()
@@ -246,3 +293,29 @@ async def test_finish_with_data_replaces_it(jobs: Jobs) -> None:
     assert said((await request(manager, ONE)).received) == [("message", "100 %"), ("close", "done")]
     with pytest.raises(TopicEnded):
         await manager.publish("progress", "a", "more")
+
+
+async def test_an_entity_that_becomes_active_while_its_final_form_is_made_is_not_ended() -> None:
+    """Another viewer has found it active meanwhile, and its source runs."""
+    asked, go = anyio.Event(), anyio.Event()
+
+    async def transform(data: Any, *, final: bool) -> Any:
+        if final:
+            asked.set()
+            await go.wait()
+            return "done"
+        return data
+
+    jobs, feed = Jobs(), Feed("1 %")
+    jobs.jobs["a"] = Job("backup", "queued")
+    manager = manager_of(feed.endpoint(transform_fn=transform), **jobs.options())
+    async with connect(manager, ONE) as early:
+        await asked.wait()
+        jobs.jobs["a"].state = "running"
+        async with connect(manager, ONE) as late:
+            assert said(await late.events(1)) == [("message", "1 %")]
+            go.set()
+            await settle()
+            feed.run.put("2 %")
+            assert said(await late.events(1)) == [("message", "2 %")]
+            assert said(await early.events(2)) == [("message", "1 %"), ("message", "2 %")]

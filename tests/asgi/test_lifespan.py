@@ -149,6 +149,18 @@ async def test_a_second_lifespan_serves_again() -> None:
     assert len(feed.runs) == 2
 
 
+async def test_who_takes_nothing_when_a_lifespan_ends_is_let_go() -> None:
+    manager = manager_of(Feed("x").endpoint())
+    async with connect(manager, ONE) as conn:
+        async with Lifespan(manager):
+            await conn.next_event()
+            conn.stall()
+            await manager.publish("progress", "a", "y")
+            await settle()
+        await settle()
+        assert conn.returned
+
+
 async def test_nothing_runs_on_after_a_lifespan() -> None:
     before = task_count()
     manager = manager_of(Feed("x").endpoint(), "log", linger=None)

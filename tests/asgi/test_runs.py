@@ -237,6 +237,25 @@ async def test_a_run_knows_nothing_of_the_request_that_started_it() -> None:
     assert conn.received[0].data == "nobody"
 
 
+async def test_a_source_may_finish_its_own_topic() -> None:
+    steps: list[str] = []
+
+    async def source(entity_id: str) -> AsyncIterator[str]:
+        try:
+            yield "x"
+            await manager.finish("progress", entity_id, "100 %")
+            await anyio.sleep(1)
+            steps.append("went on")
+        finally:
+            steps.append("closed")
+
+    manager = manager_of(StreamEndpoint("progress", "_progress", source))
+    conn = await request(manager, ONE)
+    assert [event.data for event in conn.received] == ["x", "100 %", "done"]
+    await settle()
+    assert steps == ["closed"]
+
+
 async def test_a_source_that_never_waits_lets_others_run() -> None:
     async def source(entity_id: str) -> AsyncIterator[int]:
         n = 0

@@ -106,6 +106,7 @@ async def test_timeout_loses_nothing_that_waits() -> None:
         await anyio.sleep(9)
         seen = [event.data for event in conn.received + again.received]
         assert seen == [str(n) for n in range(50)]
+        assert len(conn.retries) == 2
 
 
 async def test_max_rate_bounds_the_writes_and_joins_what_waits() -> None:

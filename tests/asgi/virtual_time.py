@@ -50,7 +50,10 @@ REAL_BACKENDS: dict[str, Any] = {"asyncio": "asyncio", "trio": "trio"}
 
 
 async def settle() -> None:
-    """Return once every other task waits for something that only time or the caller can bring."""
+    """Return once every other task waits for something that only time or the caller can bring.
+
+    Two that call it at once would wait for each other.
+    """
     try:
         loop: Any = asyncio.get_running_loop()
     except RuntimeError:
