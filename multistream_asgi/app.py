@@ -270,8 +270,9 @@ class MultiStreamManager:
             logger.exception("a request for %s failed before its stream began", scope["path"])
             return await (send_headers(send) if head else send_busy(send, hub.retry_ms()))
         kind = "many" if match.many else str(match.topics[0])
-        connection = self.connection_registry.add(kind, match.topics)
+        connection = None
         try:
+            connection = self.connection_registry.add(kind, match.topics)
             if (
                 match.after is not None
                 and match.dialect == "events"
@@ -281,7 +282,8 @@ class MultiStreamManager:
             subscription.connection = connection
             await send_stream(receive, send, subscription, config)
         finally:
-            self.connection_registry.remove(connection.connection_id)
+            if connection is not None:
+                self.connection_registry.remove(connection.connection_id)
             subscription.leave()
             if subscription.gave_up:
                 logger.info("dropped a viewer of %s that took no write", kind)

@@ -79,8 +79,10 @@ class ConnectionRegistry:
         metadata: Mapping[str, Any] | None = None,
     ) -> SSEConnection:
         """Enter a connection. An id that is in use is a `ValueError`."""
-        connection_id = connection_id or f"{connection_type}#{next(self._ids)}"
-        if connection_id in self.connections:
+        if connection_id is None:
+            names = (f"{connection_type}#{number}" for number in self._ids)
+            connection_id = next(name for name in names if name not in self.connections)
+        elif connection_id in self.connections:
             raise ValueError(f"connection_id: {connection_id!r} is in use")
         connection = SSEConnection(connection_id, connection_type, topics, metadata)
         self.connections[connection_id] = connection

@@ -92,7 +92,7 @@ class Cursor:
     seq: int
 
     def __post_init__(self) -> None:
-        if not _CURSOR.fullmatch(f"{self.epoch}.{self.seq}"):
+        if type(self.seq) is not int or not _CURSOR.fullmatch(f"{self.epoch}.{self.seq}"):
             raise ValueError(f"not a cursor: {self.epoch!r}, {self.seq!r}")
 
     def __str__(self) -> str:

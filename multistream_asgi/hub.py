@@ -154,13 +154,15 @@ class Hub:
 
     async def end_inactive(self, live: LiveTopic, entity: Any) -> None:
         """End a topic whose entity was found inactive, with the entity's final form."""
-        endpoint, topic = live.endpoint, live.log.topic
+        endpoint, topic, source = live.endpoint, live.log.topic, live.source
         if live.log.ended is not None or self.topics.get(topic) is not live:
             return
         try:
             final = None
             if endpoint.transform_fn is not None:
                 final = await transform(endpoint, entity, entity_id=topic.entity_id, final=True)
+            if live.source is not source:
+                return  # somebody found it active meanwhile, and its source has started
             await self._store(endpoint, topic, final, "inactive")
         except TopicEnded:
             pass  # somebody else found it inactive at the same time
@@ -357,6 +359,8 @@ class Hub:
         await self.sources_closed()
         with anyio.move_on_after(self._drained_at - self.clock.now()):
             await self.viewers.gone()
+        for viewer in self.viewers.all():  # a server waits for their requests before it stops
+            viewer.give_up()
 
     async def close(self) -> None:
         """Stop the clocks and close the broker. Called after a drain."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from anyio.lowlevel import EventLoopToken, current_token
@@ -28,8 +29,8 @@ class Lifetime:
         self._make = make
         self._hub: Hub | None = None
         self._token: EventLoopToken | None = None
-        self._serving = 0
-        self._unwatch: Callable[[], None] | None = None
+        self._serving: Counter[Hub] = Counter()
+        self._unwatch: dict[Hub, Callable[[], None]] = {}
 
     async def open(self) -> Hub:
         """The hub of this event loop. Raises `RuntimeError` while another loop's still runs."""
@@ -37,7 +38,7 @@ class Lifetime:
         if self._token != token:
             if self._hub is not None and self._token is not None and is_running(self._token):
                 raise RuntimeError("a manager serves one event loop, and this is another one")
-            self._token, self._hub, self._serving = token, None, 0
+            self._token, self._hub = token, None
         if self._hub is None:
             self._hub = self._make()
             await self._hub.broker.open(self._hub)
@@ -63,17 +64,18 @@ class Lifetime:
         Not longer: an event loop that finds its signal handler replaced when it ends leaves ours
         behind.
         """
-        if not self._serving:
-            self._unwatch = watch(
+        if not self._serving[hub]:
+            self._unwatch[hub] = watch(
                 lambda: spawn("multistream_asgi drain", hub.drain, DRAIN_TIMEOUT, DRAIN_SPREAD)
             )
-        self._serving += 1
+        self._serving[hub] += 1
         try:
             yield
         finally:
-            self._serving -= 1
-            if not self._serving and self._unwatch is not None:
-                self._unwatch()
+            self._serving[hub] -= 1
+            if not self._serving[hub]:
+                del self._serving[hub]
+                self._unwatch.pop(hub)()
 
     async def handle(self, app: ASGIApp | None, scope: Scope, receive: Receive, send: Send) -> None:
         """The lifespan protocol: `app`'s, where there is one, with a drain before its shutdown."""

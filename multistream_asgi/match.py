@@ -128,6 +128,8 @@ class Routes:
         for name in wanted:
             if name not in self.endpoints:
                 raise ValueError(f"streams: no stream {name!r} is registered")
+        if streams is not None and not wanted:
+            raise ValueError("streams must not be empty; None asks for all")
         single = isinstance(ids, str) and isinstance(streams, str)
         entity_ids = [ids] if isinstance(ids, str) else list(ids)
         if not entity_ids:

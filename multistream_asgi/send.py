@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from .config import StreamConfig
 from .frames import HEARTBEAT, comment, retry
@@ -32,7 +33,7 @@ async def send_stream(
         subscription.on_stuck = tasks.cancel_scope.cancel
         tasks.start_soon(_until_done, send, subscription, config, tasks.cancel_scope)
         while (await receive())["type"] != "http.disconnect":
-            pass
+            await checkpoint()  # a `receive` that replays a body never waits
         tasks.cancel_scope.cancel()
 
 

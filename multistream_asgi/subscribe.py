@@ -72,8 +72,9 @@ class Subscription:
         timeout, interval = self._hub.limits.send_timeout, self.config.heartbeat_interval
         if self.sending:
             if timeout is not None and now - self.last >= timeout:
-                self.gave_up = True
-                self.on_stuck()
+                self.give_up()
+        elif self.done:
+            return
         elif self.ends_at is not None and now >= self.ends_at:
             self._notices.append(retry(self._hub.retry_ms()))
             self.done = True
@@ -87,6 +88,10 @@ class Subscription:
         if self._farewell is not None:
             self._farewell.set()
         self._waker.wake()
+
+    def give_up(self) -> None:
+        self.gave_up = True
+        self.on_stuck()
 
     # What the sender calls
 
@@ -123,10 +128,11 @@ class Subscription:
             for seq, _, log, entry in waiting:
                 if size and self._max_bytes is not None and size >= self._max_bytes:
                     return b"".join(out)
+                # Who comes back may have a cursor beyond the end of one of the topics.
+                self.seq = max(self.seq, seq)
                 data = self._ended(log) if entry is None else log.frame(entry, self._form)
                 if entry is not None and self.connection is not None:
                     self.connection.message_count += 1
-                self.seq = seq
                 out.append(data)
                 size += len(data)
             self._dirty.clear()
@@ -175,7 +181,7 @@ class Subscription:
 
     def _ended(self, log: TopicLog) -> bytes:
         del self._floors[log]
-        cursor = Cursor(log.epoch, log.end_seq)
+        cursor = Cursor(log.epoch, self.seq)
         out = failed(cursor) if log.ended == "failed" else b""
         return out + end(log.topic, cursor) if self._form[1] else out
 
@@ -202,7 +208,7 @@ class Subscription:
         return not self._notices and all(
             log.ended is not None
             and not log.since(self.seq)
-            and (log.ended != "failed" or self.seq >= log.end_seq)
+            and (log.ended == "inactive" or self.seq >= log.end_seq)
             for log in self._floors
         )
 
@@ -239,12 +245,14 @@ async def subscribe(
     hub.viewers.enter(subscription)
     try:
         for topic in match.topics:
-            entity, active = states[topic.entity_id]
+            _, active = states[topic.entity_id]
             live = await hub.join(endpoints[topic.stream], topic, subscription)
             if active and live.log.ended == "inactive":
                 hub.reopen(live)
                 live = await hub.join(endpoints[topic.stream], topic, subscription)
             subscription.lives.append(live)
+        for live in subscription.lives:
+            entity, active = states[live.log.topic.entity_id]
             if active:
                 hub.start_source(live)
             elif live.source is not None:

@@ -31,6 +31,9 @@ class Viewer(Protocol):
     def say_goodbye(self, retry_ms: int) -> None:
         """Send what waits, then the farewell, then end."""
 
+    def give_up(self) -> None:
+        """End at once: it takes no write."""
+
 
 class Viewers:
     """Every viewer of a hub. One clock beats for all of them: no timer per viewer or per write."""
@@ -69,7 +72,8 @@ class Viewers:
     async def gone(self) -> None:
         """Return when there is none left."""
         if self._all:
-            self._gone = anyio.Event()
+            if self._gone is None or self._gone.is_set():
+                self._gone = anyio.Event()
             await self._gone.wait()
 
     def _tick_by(self, when: float) -> None:

@@ -6,9 +6,15 @@ from typing import Any
 
 import pytest
 
+from tests.asgi.jobs import Jobs
 from tests.asgi.virtual_time import BACKENDS
 
 
 @pytest.fixture(scope="session", params=BACKENDS)
 def anyio_backend(request: pytest.FixtureRequest) -> Any:
     return BACKENDS[request.param]
+
+
+@pytest.fixture(params=[False, True], ids=["sync", "async"])
+def jobs(request: pytest.FixtureRequest) -> Jobs:
+    return Jobs(asynchronous=request.param)

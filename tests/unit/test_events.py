@@ -75,13 +75,20 @@ def test_what_is_no_cursor_is_not_read_as_one(text: str) -> None:
         Cursor.parse(text)
 
 
-@pytest.mark.parametrize(("epoch", "seq"), [("", 1), ("a.b", 1), ("a", -1), ("a\n", 1)])
-def test_no_invalid_cursor_exists(epoch: str, seq: int) -> None:
+@pytest.mark.parametrize(
+    ("epoch", "seq"),
+    [("", 1), ("a.b", 1), ("a", -1), ("a\n", 1), ("a", "1"), ("a", True), ("a", 1.0)],
+)
+def test_no_invalid_cursor_exists(epoch: str, seq: Any) -> None:
     with pytest.raises(ValueError):
         Cursor(epoch, seq)
 
 
 class Colour(enum.Enum):
+    RED = "red"
+
+
+class Word(str, enum.Enum):  # noqa: UP042 - formatted by its name, which a StrEnum is not
     RED = "red"
 
 
@@ -124,6 +131,15 @@ class Markup(str):
 )
 def test_the_text_of_data(data: Any, text: str) -> None:
     assert text_of(data) == (text, None)
+
+
+def test_what_is_formatted_by_its_name_becomes_plain_text() -> None:
+    """An f-string writes `Word.RED` for the member, and frames are made of f-strings."""
+    text, _ = text_of(Word.RED)
+    topic = Topic(Word.RED, Word.RED)
+    assert (f"{text}", f"{topic}", f"{topic.entity_id}") == ("red", "red:red", "red")
+    _, name = text_of(ServerSentEvent("a", event=Word.RED))
+    assert f"{name}" == "red"
 
 
 @pytest.mark.parametrize(

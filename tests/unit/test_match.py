@@ -220,6 +220,7 @@ def test_an_address_of_one_topic_is_read_back(entity_id: str, base: str) -> None
     [
         ("a", "other", None),
         ([], None, None),
+        ("a", [], None),
         ("", "log", None),
         ("a\n", "log", None),
         ("a", "log", "x"),
