@@ -110,6 +110,8 @@ class MultiStreamManager:
 
         `path_suffix` defaults to `_` + `name`; `options` are those of `StreamEndpoint`.
         """
+        if not isinstance(name, str):
+            raise TypeError('name must be a str: @manager.stream("progress")')
 
         def register(source: DataSource) -> DataSource:
             suffix = "_" + check_text(name, "name") if path_suffix is None else path_suffix

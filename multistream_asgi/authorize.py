@@ -15,12 +15,13 @@ __all__ = ["authorize"]
 async def authorize(check: Authorize | None, scope: Scope, topics: Iterable[Topic]) -> None:
     """Ask `check(scope, topic)` for every topic.
 
-    Anything but a true answer is a 403; `check` may raise `Refused` itself for another status. Any
-    other exception passes through, and nothing is served.
+    Anything but True is a 403, what a check forgot to return and a response it returned as well;
+    it may raise `Refused` for another status. Any other exception passes through, and nothing is
+    served.
     """
     if check is None:
         return
     for topic in topics:
         answer = check(scope, topic)
-        if not (await answer if inspect.isawaitable(answer) else answer):
+        if (await answer if inspect.isawaitable(answer) else answer) is not True:
             raise Refused(403, "not allowed")

@@ -69,7 +69,8 @@ class Topic:
             raise ValueError("entity_id must not hold control characters")
 
     def __str__(self) -> str:
-        return f"{self.stream}:{quote(self.entity_id, safe='')}"
+        # As JavaScript's encodeURIComponent has it, so that a page can name the event.
+        return self.stream + ":" + quote(self.entity_id, safe="!'()*")
 
     @classmethod
     def parse(cls, text: str) -> Topic:

@@ -116,11 +116,9 @@ class MultiStreamManager(_Manager):
         Its id is the topic's, `<entity>-<stream>`, unless `attrs` say otherwise. With
         `active=False` it is the same element for an entity that has ended, and stays as it is.
         """
-        endpoint = self._endpoint(stream_name)
-        topic = Topic(endpoint.name, str(entity_id))
-        given = {"id": self._dom_id(endpoint, topic)}
+        given = {"id": self.dom_id(entity_id, stream_name)}
         if active:
-            given["sse_swap"] = str(topic)
+            given["sse_swap"] = str(Topic(stream_name, str(entity_id)))
         return (wrapper or Span)(*content, **{**given, **attrs})
 
     def _endpoint(self, stream_name: str) -> StreamEndpoint:
@@ -129,8 +127,10 @@ class MultiStreamManager(_Manager):
             raise ValueError(f"Unknown stream: {stream_name}")
         return endpoint
 
-    @staticmethod
-    def _dom_id(endpoint: StreamEndpoint, topic: Topic) -> str:
+    def dom_id(self, entity_id: object, stream_name: str) -> str:
+        """The id of the element that shows a topic. An unknown stream is a `ValueError`."""
+        endpoint = self._endpoint(stream_name)
+        topic = Topic(endpoint.name, str(entity_id))
         return endpoint.dom_id(topic.entity_id) if endpoint.dom_id else dom_id(topic)
 
     # Routes
@@ -239,7 +239,9 @@ def create_multi_stream_row(
             entity_id, name, *children, wrapper=wrapper, active=live and one_connection, **own
         )
         if live and not one_connection:
-            element = manager.create_element(entity_id, name, cell.attrs["id"], wrapper)
+            element = manager.create_element(
+                entity_id, name, own.get("id") or manager.dom_id(entity_id, name), wrapper
+            )
             cell = element(*children) if children else element
         elements[name] = cell
     return row_builder(entity_id, elements)

@@ -88,6 +88,7 @@ class Hub:
         self.viewers = Viewers(self.clock, limits.max_viewers)
         self.closing: dict[Topic, set[Task]] = {}
         self.draining = False
+        self._closed = False
         self._drained_at = inf
         self._private = count(1)
 
@@ -130,9 +131,10 @@ class Hub:
             if inactive:
                 self.reopen(live)
             return inactive
-        *_, last = (await self.broker.attach(topic)).events
-        self.broker.detach(topic, forget=last.ends == "inactive")
-        return last.ends == "inactive"
+        events = list((await self.broker.attach(topic)).events)
+        inactive = not events or events[-1].ends == "inactive"
+        self._detach(topic, forget=inactive)
+        return inactive
 
     def end_soon(self, live: LiveTopic, entities: Entities) -> None:
         """End a topic whose entity was found inactive while its source runs.
@@ -161,7 +163,7 @@ class Hub:
             final = None
             if endpoint.transform_fn is not None:
                 final = await transform(endpoint, entity, entity_id=topic.entity_id, final=True)
-            if live.source is not source:
+            if live.source is not source or self.topics.get(topic) is not live:
                 return  # somebody found it active meanwhile, and its source has started
             await self._store(endpoint, topic, final, "inactive")
         except TopicEnded:
@@ -262,7 +264,11 @@ class Hub:
         """Forget a topic that ended because its entity was inactive, and now is active again."""
         if self.topics.get(live.log.topic) is live:
             del self.topics[live.log.topic]
-            self.broker.detach(live.log.topic, forget=True)
+            self._detach(live.log.topic, forget=True)
+
+    def _detach(self, topic: Topic, *, forget: bool) -> None:
+        if not self._closed:  # the broker may serve another hub by now
+            self.broker.detach(topic, forget=forget)
 
     def _idle(self, live: LiveTopic) -> None:
         running = live.source is not None and live.log.ended is None
@@ -295,8 +301,8 @@ class Hub:
             return
         del self.topics[topic]
         # What a source produced is forgotten with its run: the next one begins anew.
-        running = source is not None and live.log.ended is None
-        self.broker.detach(topic, forget=running or isinstance(topic, _PrivateTopic))
+        running = source is not None and not source.ending and live.log.ended is None
+        self._detach(topic, forget=running or isinstance(topic, _PrivateTopic))
         self._stop_source(live)
 
     # Sources
@@ -327,7 +333,8 @@ class Hub:
 
     def _stop_source(self, live: LiveTopic) -> None:
         source = live.source
-        if source is not None and source.stop():
+        if source is not None:
+            source.stop()
             self.closing.setdefault(live.log.topic, set()).add(source.task)
 
     def _source_done(self, live: LiveTopic) -> None:
@@ -346,12 +353,12 @@ class Hub:
     async def drain(self, timeout: float | None, spread: float) -> None:
         """Say goodbye to every viewer, close every source, and refuse who comes.
 
-        Returns when all have gone, or `timeout` seconds after the first call. `spread` is the
-        range in seconds over which clients are told to come back.
+        Returns when all have gone, or when the shortest `timeout` of all calls has passed.
+        `spread` is the range in seconds over which clients are told to come back.
         """
-        if not self.draining:
-            self.draining = True
-            self._drained_at = inf if timeout is None else self.clock.now() + timeout
+        self.draining = True
+        if timeout is not None:
+            self._drained_at = min(self._drained_at, self.clock.now() + timeout)
         for viewer in self.viewers.all():
             viewer.say_goodbye(self.retry_ms(spread))
         for live in list(self.topics.values()):
@@ -364,6 +371,7 @@ class Hub:
 
     async def close(self) -> None:
         """Stop the clocks and close the broker. Called after a drain."""
+        self._closed = True
         self.clock.stop()
         await self.broker.close()
 

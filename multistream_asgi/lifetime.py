@@ -6,6 +6,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+import anyio
 from anyio.lowlevel import EventLoopToken, current_token
 
 from .hub import Hub
@@ -29,6 +30,7 @@ class Lifetime:
         self._make = make
         self._hub: Hub | None = None
         self._token: EventLoopToken | None = None
+        self._opening = anyio.Lock()
         self._serving: Counter[Hub] = Counter()
         self._unwatch: dict[Hub, Callable[[], None]] = {}
 
@@ -39,9 +41,13 @@ class Lifetime:
             if self._hub is not None and self._token is not None and is_running(self._token):
                 raise RuntimeError("a manager serves one event loop, and this is another one")
             self._token, self._hub = token, None
+            self._opening = anyio.Lock()
         if self._hub is None:
-            self._hub = self._make()
-            await self._hub.broker.open(self._hub)
+            async with self._opening:
+                if self._hub is None:
+                    hub = self._make()
+                    await hub.broker.open(hub)
+                    self._hub = hub
         return self._hub
 
     async def stop(self) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from .config import StreamConfig
 from .events import Cursor, Event, Topic, utf8_size
@@ -32,6 +34,10 @@ class Entry:
         self.event = event
         self.seq = event.seq
         self.frames: dict[tuple[Dialect, bool], bytes] = {}
+
+
+def _seq(entry: Entry) -> int:
+    return entry.seq
 
 
 class TopicLog:
@@ -91,6 +97,11 @@ class TopicLog:
             self.floor = max(self.floor, oldest.seq)
             self._bytes -= utf8_size(oldest.event.data or "")
 
+    @property
+    def newest(self) -> int:
+        """The seq of the newest datum, 0 where there is none."""
+        return self.entries[-1].seq if self.entries else 0
+
     def missed(self, seq: int) -> bool:
         """Whether a viewer that has read up to `seq` has lost events that count."""
         return self.floor > seq and self.config.mode == "log"
@@ -102,15 +113,9 @@ class TopicLog:
             return None
         return entries[-1] if len(entries) == 1 or entries[-2].seq <= seq else None
 
-    def since(self, seq: int) -> list[Entry]:
-        """The entries above `seq`, oldest first."""
-        found = []
-        for entry in reversed(self.entries):
-            if entry.seq <= seq:
-                break
-            found.append(entry)
-        found.reverse()
-        return found
+    def since(self, seq: int) -> Iterator[Entry]:
+        """The entries above `seq`, oldest first; read at once, before the log changes."""
+        return islice(self.entries, bisect_right(self.entries, seq, key=_seq), None)
 
     def frame(self, entry: Entry, form: tuple[Dialect, bool]) -> bytes:
         """The entry's bytes in a dialect, for one topic or many; encoded once per form."""

@@ -130,6 +130,8 @@ class Routes:
                 raise ValueError(f"streams: no stream {name!r} is registered")
         if streams is not None and not wanted:
             raise ValueError("streams must not be empty; None asks for all")
+        if not isinstance(ids, Iterable):
+            raise TypeError(f"ids must be a str or several, not {type(ids).__name__}")
         single = isinstance(ids, str) and isinstance(streams, str)
         entity_ids = [ids] if isinstance(ids, str) else list(ids)
         if not entity_ids:
@@ -157,9 +159,7 @@ def _query(scope: Scope, limits: Limits) -> Mapping[str, list[str]]:
         raise Refused(400, "the query is too long")
     query: dict[str, list[str]] = {}
     try:
-        for name, value in parse_qsl(
-            raw.decode("latin-1"), keep_blank_values=True, errors="strict"
-        ):
+        for name, value in parse_qsl(raw.decode(), keep_blank_values=True, errors="strict"):
             query.setdefault(name, []).append(value)
     except ValueError:  # UnicodeDecodeError is one
         raise Refused(400, "the query is malformed") from None

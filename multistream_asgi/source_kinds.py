@@ -110,6 +110,8 @@ class _Thread:
                     "a sync source did not come back within %s s; its thread is left behind",
                     self._close_timeout,
                 )
+            if self._error is not None:
+                logger.error("a sync source failed as it was closed", exc_info=self._error)
             raise
         if isinstance(self._error, Exception):
             raise self._error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import inspect
 import logging
@@ -71,27 +72,30 @@ class RunningSource:
         self._close_timeout = close_timeout
         self._before = tuple(before)
         self._stopping = False
-        self._ending = False
+        self.ending = False
+        """Whether it has run to its end, and its topic's last event is on the way."""
         self.task = spawn(f"source of {topic}", self._run, on_done=on_done)
 
-    def stop(self) -> bool:
-        """Close the source; False when it is closing, or on its last words, already."""
-        if self._stopping or self._ending:
-            return False
-        self._stopping = True
-        self.task.cancel()
-        return True
+    def stop(self) -> None:
+        """Close the source, unless it is closing, or on its last words, already."""
+        if not self._stopping and not self.ending:
+            self._stopping = True
+            self.task.cancel()
 
     async def _run(self) -> None:
         for task in self._before:  # one source per topic: the last run closes first
-            await task.wait()
+            with anyio.move_on_after(self._close_timeout) as scope:
+                await task.wait()
+            if scope.cancelled_caught:
+                logger.warning("%s did not close within %s s", task.name, self._close_timeout)
         try:
             ran = await self._attempts()
             if self._stopping:
                 return
-            self._ending = True
+            self.ending = True
             if ran:
-                await self._publish(self._endpoint, self._topic, await self._final(), ends="done")
+                final, ends = await self._final()
+                await self._publish(self._endpoint, self._topic, final, ends=ends)
         except TopicEnded:
             return
         except Exception:
@@ -105,7 +109,7 @@ class RunningSource:
         """Run the source until it ends; False when it failed once too often."""
         for attempt in range(self._restarts + 1):
             if attempt > 0:
-                await anyio.sleep(min(30.0, 0.05 * 2.0**attempt))
+                await anyio.sleep(min(30.0, 0.05 * 2.0 ** min(attempt, 10)))
             try:
                 await run_source(
                     self._source, self._topic.entity_id, self._emit, self._close_timeout
@@ -113,6 +117,12 @@ class RunningSource:
                 return True
             except TopicEnded:
                 raise
+            except (asyncio.CancelledError, SystemExit):
+                if self._stopping:
+                    raise
+                # Not ours: what the source waited for was cancelled, or it tried to end us.
+                logger.exception("the source of %s was cancelled", self._topic)
+                break
             except Exception:
                 logger.exception("the source of %s failed", self._topic)
                 if self._stopping:
@@ -124,9 +134,9 @@ class RunningSource:
             await self._publish(self._endpoint, self._topic, data)
         return not self._stopping
 
-    async def _final(self) -> Any:
+    async def _final(self) -> tuple[Any, Ends]:
         """The entity, where the source's end is its end too and `transform_fn` can show it."""
-        if not self._entities.known or "final" not in self._endpoint.accepts:
-            return None
         entity, active = await self._entities.look_up(self._topic.entity_id)
-        return None if active else entity
+        if active:
+            return None, "done"
+        return (entity if "final" in self._endpoint.accepts else None), "inactive"

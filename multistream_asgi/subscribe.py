@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from heapq import merge
 from operator import itemgetter
 
 import anyio
@@ -71,7 +72,8 @@ class Subscription:
     def tick(self, now: float) -> None:
         timeout, interval = self._hub.limits.send_timeout, self.config.heartbeat_interval
         if self.sending:
-            if timeout is not None and now - self.last >= timeout:
+            # `last` is as old as the tick before it.
+            if timeout is not None and now - self.last >= timeout + self.period:
                 self.give_up()
         elif self.done:
             return
@@ -125,7 +127,7 @@ class Subscription:
         if self._dirty:
             waiting = self._waiting(out)
             size = sum(map(len, out))
-            for seq, _, log, entry in waiting:
+            for seq, _, log, entry in waiting:  # no further than what is sent is looked at
                 if size and self._max_bytes is not None and size >= self._max_bytes:
                     return b"".join(out)
                 # Who comes back may have a cursor beyond the end of one of the topics.
@@ -160,8 +162,8 @@ class Subscription:
             self.connection.message_count += 1
         return log.frame(entry, self._form)
 
-    def _waiting(self, out: list[bytes]) -> list[_Waiting]:
-        waiting: list[_Waiting] = []
+    def _waiting(self, out: list[bytes]) -> Iterable[_Waiting]:
+        waiting: list[Iterable[_Waiting]] = []
         lagging: list[Topic] = []
         for log in self._dirty:
             floor = self._floors.get(log)
@@ -170,14 +172,10 @@ class Subscription:
             if log.missed(max(self.seq, floor)):
                 lagging.append(log.topic)
                 self._floors[log] = log.floor
-            waiting.extend((entry.seq, 0, log, entry) for entry in log.since(self.seq))
-            if log.ended is not None:
-                waiting.append((log.end_seq, 1, log, None))
+            waiting.append(_of(log, self.seq))
         if lagging:
             out.append(reset("lag", lagging))
-        if len(self._dirty) > 1:
-            waiting.sort(key=itemgetter(0, 1))
-        return waiting
+        return waiting[0] if len(waiting) == 1 else merge(*waiting, key=itemgetter(0, 1))
 
     def _ended(self, log: TopicLog) -> bytes:
         del self._floors[log]
@@ -207,7 +205,7 @@ class Subscription:
         """Whether every topic has ended and nothing of them is left to tell."""
         return not self._notices and all(
             log.ended is not None
-            and not log.since(self.seq)
+            and log.newest <= self.seq
             and (log.ended == "inactive" or self.seq >= log.end_seq)
             for log in self._floors
         )
@@ -217,6 +215,13 @@ class Subscription:
         for live in self.lives:
             self._hub.leave(live, self)
         self._hub.viewers.leave(self)
+
+
+def _of(log: TopicLog, seq: int) -> Iterator[_Waiting]:
+    for entry in log.since(seq):
+        yield entry.seq, 0, log, entry
+    if log.ended is not None:
+        yield log.end_seq, 1, log, None
 
 
 def _nothing() -> None:

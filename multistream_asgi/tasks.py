@@ -11,13 +11,14 @@ import heapq
 import logging
 from collections.abc import Awaitable, Callable
 from contextvars import Context
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, cast
 
 import anyio
 from anyio.lowlevel import EventLoopToken
 
-__all__ = ["Clock", "Task", "call_soon", "is_running", "on_asyncio", "spawn"]
+__all__ = ["Clock", "Task", "Timer", "call_soon", "is_running", "on_asyncio", "spawn"]
 
 logger = logging.getLogger("multistream_asgi")
 
@@ -128,12 +129,22 @@ def spawn(
     return task
 
 
+@dataclass(slots=True, order=True)
+class Timer:
+    """A call to come; without `fn` when it was made or cancelled."""
+
+    when: float
+    order: int
+    fn: Callable[[], object] | None = field(compare=False)
+
+
 class Clock:
     """Timers, run by one task that exists only while a timer does."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._timers: list[tuple[float, int, Callable[[], object]]] = []
+        self._timers: list[Timer] = []
+        self._cancelled = 0
         self._order = count()
         self._task: Task | None = None
         self._changed = anyio.Event()
@@ -142,30 +153,51 @@ class Clock:
         """Seconds on the event loop's clock."""
         return asyncio.get_running_loop().time() if on_asyncio() else anyio.current_time()
 
-    def at(self, when: float, fn: Callable[[], object]) -> None:
-        """Call `fn` at `when`. There is no taking back: `fn` looks whether it is still wanted."""
-        heapq.heappush(self._timers, (when, next(self._order), fn))
+    def at(self, when: float, fn: Callable[[], object]) -> Timer:
+        """Call `fn` at `when`, unless the timer that is returned is cancelled before."""
+        timer = Timer(when, next(self._order), fn)
+        heapq.heappush(self._timers, timer)
         if self._task is None:
             self._task = spawn(self._name, self._run)
-        elif self._timers[0][2] is fn:
+        elif self._timers[0] is timer:
             self._changed.set()
+        return timer
+
+    def cancel(self, timer: Timer) -> None:
+        """Forget a timer, and what it would have called, at once."""
+        if timer.fn is not None:
+            timer.fn = None
+            self._cancelled += 1
+            if self._cancelled > 100 and self._cancelled > len(self._timers) // 2:
+                self._timers = [timer for timer in self._timers if timer.fn is not None]
+                heapq.heapify(self._timers)
+                self._cancelled = 0
+            elif self._cancelled == len(self._timers):
+                self._timers.clear()
+                self._cancelled = 0
+                self._changed.set()  # nothing is left to wait for
 
     def stop(self) -> None:
         """Drop every timer."""
         self._timers.clear()
+        self._cancelled = 0
         if self._task is not None:
             self._task.cancel()
             self._task = None
 
     async def _run(self) -> None:
         while self._timers:
-            when = self._timers[0][0]
+            when = self._timers[0].when
             if when > self.now():
                 self._changed = anyio.Event()
                 with anyio.move_on_after(when - self.now()):
                     await self._changed.wait()
                 continue
-            _, _, fn = heapq.heappop(self._timers)
+            timer = heapq.heappop(self._timers)
+            fn, timer.fn = timer.fn, None
+            if fn is None:
+                self._cancelled -= 1
+                continue
             try:
                 fn()
             except Exception:

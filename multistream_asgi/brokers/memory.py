@@ -5,10 +5,12 @@ from __future__ import annotations
 import secrets
 from collections import OrderedDict, deque
 
+from anyio.lowlevel import EventLoopToken, current_token
+
 from ..errors import TopicEnded
 from ..events import Event, Topic, utf8_size
 from ..log import History
-from ..tasks import Clock
+from ..tasks import Clock, Timer
 from ..types import Ends
 from .base import Broker, Keep, Sink
 
@@ -18,7 +20,7 @@ __all__ = ["MemoryBroker"]
 class _Stored:
     """What is kept of one topic."""
 
-    __slots__ = ("attached", "bytes", "end", "events", "expires_at", "floor", "keep", "timed")
+    __slots__ = ("attached", "bytes", "end", "events", "expires_at", "floor", "keep", "timer")
 
     def __init__(self, floor: int) -> None:
         self.events: deque[Event] = deque()
@@ -28,7 +30,7 @@ class _Stored:
         self.attached = False
         self.keep: Keep | None = None
         self.expires_at = 0.0
-        self.timed = False
+        self.timer: Timer | None = None
 
 
 class MemoryBroker(Broker):
@@ -36,8 +38,8 @@ class MemoryBroker(Broker):
 
     Guarantees: everything in `Broker`. Every call is done when it returns, without a switch to
     another task. The epoch is new with every `open`, so a cursor from before a restart is always
-    noticed. A topic is dropped `Keep.seconds` after its last event or the last `detach`, the later;
-    beyond `max_topics` the ended ones among those go first, oldest first.
+    noticed. A topic that nobody is attached to is dropped `Keep.seconds` after its end, or after
+    its last event or `detach`. Beyond `max_topics` those make room at once, the ended first.
     """
 
     def __init__(self, *, max_topics: int | None = None) -> None:
@@ -45,9 +47,12 @@ class MemoryBroker(Broker):
         self._head = 0
         self._lost = 0  # the highest seq among the topics dropped whole
         self._topics: dict[Topic, _Stored] = {}
-        self._ended: OrderedDict[Topic, None] = OrderedDict()  # and nobody attached
+        # Those that nobody is attached to, in the order in which they make room.
+        self._ended: OrderedDict[Topic, None] = OrderedDict()
+        self._idle: OrderedDict[Topic, None] = OrderedDict()
         self._max_topics = max_topics
         self._sink: Sink | None = None
+        self._token: EventLoopToken | None = None
         self._clock = Clock("multistream_asgi memory broker")
 
     @property
@@ -64,11 +69,15 @@ class MemoryBroker(Broker):
         return len(self._topics)
 
     async def open(self, sink: Sink) -> None:
-        self._sink = sink
+        token = current_token()
+        if self._sink is not None and self._token == token:
+            raise RuntimeError("a broker serves one manager")
+        self._sink, self._token = sink, token
         self._clock = Clock("multistream_asgi memory broker")
         self._epoch = secrets.token_urlsafe(6)
         self._topics.clear()
         self._ended.clear()
+        self._idle.clear()
 
     async def append(
         self, topic: Topic, data: str | None, *, name: str | None, ends: Ends | None, keep: Keep
@@ -106,6 +115,7 @@ class MemoryBroker(Broker):
             stored = self._new(topic)
         stored.attached = True
         self._ended.pop(topic, None)
+        self._idle.pop(topic, None)
         events = list(stored.events)
         if stored.end is not None and stored.end.data is None:
             events.append(stored.end)
@@ -119,7 +129,8 @@ class MemoryBroker(Broker):
         if forget or stored.keep is None:
             self._drop(topic, stored)
         else:
-            stored.expires_at = self._clock.now() + stored.keep.seconds
+            if stored.end is None:
+                stored.expires_at = self._clock.now() + stored.keep.seconds
             self._expire_later(topic, stored)
 
     async def latest(self, topic: Topic) -> tuple[Event | None, int]:
@@ -138,25 +149,31 @@ class MemoryBroker(Broker):
         return stored
 
     def _make_room(self) -> None:
-        if self._ended:
-            topic = next(iter(self._ended))
-            self._drop(topic, self._topics[topic])
+        for candidates in (self._ended, self._idle):
+            if candidates:
+                topic = next(iter(candidates))
+                return self._drop(topic, self._topics[topic])
 
     def _drop(self, topic: Topic, stored: _Stored) -> None:
         del self._topics[topic]
         self._ended.pop(topic, None)
+        self._idle.pop(topic, None)
+        if stored.timer is not None:
+            self._clock.cancel(stored.timer)
         newest = stored.end or (stored.events[-1] if stored.events else None)
         self._lost = max(self._lost, stored.floor if newest is None else newest.seq)
 
     def _expire_later(self, topic: Topic, stored: _Stored) -> None:
         if stored.end is not None:
+            self._idle.pop(topic, None)
             self._ended[topic] = None
-        if not stored.timed:
-            stored.timed = True
-            self._clock.at(stored.expires_at, lambda: self._expire(topic, stored))
+        else:
+            self._idle[topic] = None
+        if stored.timer is None:
+            stored.timer = self._clock.at(stored.expires_at, lambda: self._expire(topic, stored))
 
     def _expire(self, topic: Topic, stored: _Stored) -> None:
-        stored.timed = False
+        stored.timer = None
         if self._topics.get(topic) is not stored or stored.attached:
             return
         if stored.expires_at <= self._clock.now():

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from starlette.responses import PlainTextResponse
 
 from multistream_asgi import Limits, MultiStreamManager, Refused, Topic
 from multistream_asgi.types import Message
@@ -123,7 +124,8 @@ async def login(scope: Any, topic: Any) -> bool:
         (no, 403),
         (login, 401),
         (lambda scope, topic: None, 403),
-        (lambda scope, topic: 1, 200),
+        (lambda scope, topic: 1, 403),
+        (lambda scope, topic: PlainTextResponse("no", 403), 403),
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

@@ -107,88 +107,6 @@ async def test_after_linger_a_newcomer_starts_a_new_run_and_sees_nothing_of_the_
     assert len(feed.runs) == 2
 
 
-async def test_a_new_run_waits_until_the_old_one_has_closed() -> None:
-    """Two runs of one topic at once would both hold what the source holds."""
-    closing, close = anyio.Event(), anyio.Event()
-    log: list[str] = []
-
-    async def source(entity_id: str) -> AsyncIterator[str]:
-        log.append("open")
-        try:
-            yield "x"
-            await anyio.sleep_forever()
-        finally:
-            with anyio.CancelScope(shield=True):
-                closing.set()
-                await close.wait()
-                log.append("closed")
-
-    manager = manager_of(StreamEndpoint("progress", "_progress", source), linger=0)
-    async with connect(manager, ONE) as conn:
-        await conn.next_event()
-    await closing.wait()
-    async with connect(manager, ONE) as conn:
-        await settle()
-        assert log == ["open"]
-        close.set()
-        assert (await conn.next_event()).data == "x"
-        assert log == ["open", "closed", "open"]
-
-
-async def test_a_source_that_does_not_close_is_left_behind(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """A newcomer gets a run all the same, after `source_close_timeout`."""
-
-    class Stubborn:
-        def __init__(self) -> None:
-            self.began = 0
-
-        def __aiter__(self) -> Stubborn:
-            return self
-
-        async def __anext__(self) -> str:
-            self.began += 1
-            if self.began == 1:
-                return "x"
-            await anyio.sleep_forever()
-            raise AssertionError
-
-        async def aclose(self) -> None:
-            await anyio.sleep_forever()
-
-    async def source(entity_id: str) -> Stubborn:
-        return Stubborn()
-
-    manager = manager_of(StreamEndpoint("progress", "_progress", source), linger=0)
-    async with connect(manager, ONE) as conn:
-        await conn.next_event()
-    async with connect(manager, ONE) as conn:
-        assert (await conn.next_event()).data == "x"
-    assert "did not close within 5.0 s" in caplog.text
-
-
-async def test_an_await_in_a_source_s_finally_runs_to_its_end(anyio_backend_name: str) -> None:
-    """On asyncio; on trio an await under cancellation raises again, as everywhere in trio."""
-    steps: list[str] = []
-
-    async def source(entity_id: str) -> AsyncIterator[str]:
-        try:
-            yield "x"
-            await anyio.sleep_forever()
-        finally:
-            steps.append("closing")
-            await anyio.lowlevel.checkpoint()
-            await anyio.sleep(0.05)
-            steps.append("closed")
-
-    manager = manager_of(StreamEndpoint("progress", "_progress", source), linger=0)
-    async with connect(manager, ONE) as conn:
-        await conn.next_event()
-    await anyio.sleep(1)
-    assert steps == (["closing", "closed"] if anyio_backend_name == "asyncio" else ["closing"])
-
-
 async def test_not_shared_gives_each_viewer_a_run_that_ends_with_it() -> None:
     feed = Feed("x")
     manager = manager_of(feed.endpoint(), shared=False, linger=1000)
@@ -235,25 +153,6 @@ async def test_a_run_knows_nothing_of_the_request_that_started_it() -> None:
     user.set("alice")
     conn = await request(manager, ONE)
     assert conn.received[0].data == "nobody"
-
-
-async def test_a_source_may_finish_its_own_topic() -> None:
-    steps: list[str] = []
-
-    async def source(entity_id: str) -> AsyncIterator[str]:
-        try:
-            yield "x"
-            await manager.finish("progress", entity_id, "100 %")
-            await anyio.sleep(1)
-            steps.append("went on")
-        finally:
-            steps.append("closed")
-
-    manager = manager_of(StreamEndpoint("progress", "_progress", source))
-    conn = await request(manager, ONE)
-    assert [event.data for event in conn.received] == ["x", "100 %", "done"]
-    await settle()
-    assert steps == ["closed"]
 
 
 async def test_a_source_that_never_waits_lets_others_run() -> None:

@@ -360,12 +360,11 @@ async def test_its_end_shows_the_entity_if_that_has_ended_too() -> None:
     events = await run_to_end(
         async_gen, 0, Entities(lambda id: "over", lambda e: False), lambda data, final: data
     )
-    assert events[-1] == ("over", "done")
-    for entities, fn in (
-        (Entities(lambda id: "on", lambda e: True), lambda data, final: data),
-        (Entities(lambda id: "over", lambda e: False), lambda data: data),
-    ):
-        assert (await run_to_end(async_gen, 0, entities, fn))[-1] == (None, "done")
+    assert events[-1] == ("over", "inactive")
+    on = Entities(lambda id: "it", lambda entity: True)
+    over = Entities(lambda id: "it", lambda entity: False)
+    assert (await run_to_end(async_gen, 0, on, lambda data, final: data))[-1] == (None, "done")
+    assert (await run_to_end(async_gen, 0, over, lambda data: data))[-1] == (None, "inactive")
 
 
 async def test_a_source_that_fails_is_run_again_and_then_fails_its_topic(

@@ -141,6 +141,24 @@ async def test_a_timer_may_set_another() -> None:
         await ran.wait()
 
 
+async def test_cancelled_timers_are_forgotten_and_the_last_one_ends_the_clock() -> None:
+    clock = Clock("test")
+    called: list[int] = []
+    timers = [clock.at(clock.now() + 1000 + n, partial(called.append, n)) for n in range(500)]
+    task = clock._task
+    assert task is not None
+    await checkpoint()
+    for timer in timers[1:]:
+        clock.cancel(timer)
+        clock.cancel(timer)
+    assert len(clock._timers) <= 201
+    assert all(timer.fn is None for timer in timers[1:])
+    clock.cancel(timers[0])
+    with anyio.fail_after(10):
+        await task.wait()
+    assert called == []
+
+
 async def test_a_stopped_clock_calls_nobody() -> None:
     clock = Clock("test")
     called: list[int] = []
