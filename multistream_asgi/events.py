@@ -18,7 +18,16 @@ from urllib.parse import quote, unquote
 
 from .types import Ends
 
-__all__ = ["RESERVED_NAMES", "Cursor", "Event", "Topic", "check_text", "text_of", "utf8_size"]
+__all__ = [
+    "RESERVED_NAMES",
+    "Cursor",
+    "Event",
+    "Topic",
+    "check_text",
+    "is_server_sent_event",
+    "text_of",
+    "utf8_size",
+]
 
 RESERVED_NAMES = frozenset({"close", "end", "failed", "reset", "shutdown", "open", "error"})
 """Event names with a meaning of their own: ours, and the two that EventSource fires by itself."""
@@ -133,7 +142,7 @@ def text_of(data: Any) -> tuple[str, str | None]:
     Raises `TypeError` for what JSON cannot carry, `ValueError` for NaN and infinities, for what
     UTF-8 cannot carry, and for an event name with a line break or with a meaning of its own.
     """
-    if _is_server_sent_event(data):
+    if is_server_sent_event(data):
         text = text_of(data.data)[0] if data.data is not None else ""
         return text, None if data.event is None else _event_name(data.event)
     if isinstance(data, str) and not hasattr(data, "__html__"):
@@ -148,7 +157,8 @@ def text_of(data: Any) -> tuple[str, str | None]:
     return check_text(_json(data), "data"), None
 
 
-def _is_server_sent_event(data: Any) -> bool:
+def is_server_sent_event(data: Any) -> bool:
+    """Whether `data` is an event of sse-starlette."""
     # Importing sse_starlette replaces a method of uvicorn's Server, so that is left to whoever
     # makes its events.
     module = sys.modules.get("sse_starlette.event")

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, Self
 
+from fastcore.basics import NotStr
 from fastcore.xml import FT, to_xml
 from fasthtml.common import Div, Span
 from fasthtml.xtend import Fragment
@@ -23,7 +24,7 @@ from .app import MultiStreamManager as _Manager
 from .config import StreamConfig, StreamEndpoint
 from .connections import ConnectionRegistry
 from .entities import Entities
-from .events import Cursor, Topic, text_of
+from .events import Cursor, Topic, is_server_sent_event, text_of
 from .frames import dom_id
 from .types import GetEntity, IsActive, Receive, Scope, Send
 
@@ -189,10 +190,15 @@ class MultiStreamManager(_Manager):
     @staticmethod
     def render(data: Any) -> tuple[str, str | None]:
         """The markup of a datum, text escaped, and the event name it asks for."""
+        if is_server_sent_event(data):
+            text = "" if data.data is None else MultiStreamManager.render(data.data)[0]
+            return text, text_of(data)[1]
         if isinstance(data, list | tuple) and all(
-            isinstance(item, str) or hasattr(item, "__html__") for item in data
+            isinstance(item, str | NotStr) or hasattr(item, "__html__") for item in data
         ):
             return str(to_xml(tuple(data), indent=False)), None
+        if isinstance(data, NotStr):
+            return text_of(str(data))
         if hasattr(data, "__ft__"):
             return str(to_xml(data, indent=False)), None
         text, name = text_of(data)

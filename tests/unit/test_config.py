@@ -165,6 +165,11 @@ def test_a_duplicate_is_refused_and_changes_nothing(name: str, suffix: str, name
         manager.register_endpoint("log")  # type: ignore[arg-type]
 
 
+def test_the_decorator_without_a_name_says_so() -> None:
+    with pytest.raises(TypeError, match="name"):
+        MultiStreamManager().stream(source)  # type: ignore[arg-type]
+
+
 def test_the_decorator_registers_and_returns_the_function() -> None:
     manager = MultiStreamManager()
     assert manager.stream("log")(source) is source

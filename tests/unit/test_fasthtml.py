@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from fasthtml.common import Beforeware, Div, FastHTML, P, Safe, Span, Td, Tr, to_xml
+from fasthtml.common import Beforeware, Div, FastHTML, NotStr, P, Safe, Span, Td, Tr, to_xml
+from sse_starlette import ServerSentEvent
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
@@ -34,6 +35,8 @@ def manager_of(*names: str, **options: Any) -> MultiStreamManager:
         (b"<b>", "&lt;b&gt;"),
         ({"a": "<b>"}, '{"a":"&lt;b&gt;"}'),
         (Safe("<b>x</b>"), "<b>x</b>"),
+        (NotStr("<b>x</b>"), "<b>x</b>"),
+        ([NotStr("<b>x</b>"), "<"], "<b>x</b>&lt;"),
         (Div("<b>"), "<div>&lt;b&gt;</div>"),
         ([Td("a"), Td("<")], "<td>a</td><td>&lt;</td>"),
         (["<", Span("x")], "&lt;<span>x</span>"),
@@ -45,6 +48,26 @@ def test_text_is_escaped_and_markup_is_not(data: Any, markup: str) -> None:
     rendered, name = MultiStreamManager.render(data)
     assert rendered == markup
     assert name is None
+
+
+@pytest.mark.parametrize(
+    ("data", "markup"), [(Div("<"), "<div>&lt;</div>"), ("<b>", "&lt;b&gt;"), (None, "")]
+)
+def test_what_lies_in_a_server_sent_event_is_rendered_alike(data: Any, markup: str) -> None:
+    event = ServerSentEvent(data, event="tick")
+    assert MultiStreamManager.render(event) == (markup, "tick")
+
+
+def test_a_row_takes_a_wrapper_that_puts_its_element_into_another() -> None:
+    for active in (True, False):
+        cell = create_multi_stream_row(
+            manager_of("log"),
+            "a",
+            [{"name": "log", "wrapper": lambda *c, **kw: Td(Div(*c, **kw))}],
+            lambda _, elements: elements["log"],
+            active,
+        )
+        assert 'id="a-log"' in to_xml(cell)
 
 
 def test_an_elements_id_is_percent_encoded_in_its_address() -> None:
