@@ -15,7 +15,7 @@ from starlette.routing import Mount, Route
 from multistream_asgi import Limits, MultiStreamManager, StreamConfig
 
 manager = MultiStreamManager(
-    default_config=StreamConfig(heartbeat_interval=0.2, linger=0.2, history=64, retry_ms=100),
+    default_config=StreamConfig(heartbeat_interval=0.2, linger=0.2, history=10_000, retry_ms=100),
     limits=Limits(send_timeout=1.0),
 )
 closed: list[str] = []
