@@ -22,11 +22,6 @@ class Entities:
         self._get_entity = get_entity
         self._is_active = is_active
 
-    @property
-    def known(self) -> bool:
-        """Whether there is anything to ask."""
-        return self._get_entity is not None
-
     async def look_up(self, entity_id: str) -> tuple[Any, bool]:
         """The entity and whether it is active. Without `get_entity` every id is."""
         if self._get_entity is None:
